@@ -1,0 +1,19 @@
+/* Public. All of libloop: includes the files below and nothing else.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include "loop/core.h"
+
+#include "loop/async.h"
+#include "loop/fs.h"
+#include "loop/hook.h"
+#include "loop/node.h"
+#include "loop/poll.h"
+#include "loop/pool.h"
+#include "loop/task.h"
+#include "loop/timer.h"
+#include "loop/trace.h"
+
+#endif
