@@ -106,13 +106,6 @@ struct loop_link {
     struct loop_link *prev;
 };
 
-/* A timer as the wheel sees it. The order of firing is (due_ns, seq). */
-struct loop_wheel_node {
-    struct loop_link link;
-    uint64_t due_ns; /* never before the slot it is filed in begins */
-    uint64_t seq;    /* grows with every start: ties fire in start order */
-};
-
 enum {
     LOOP_WHEEL_LEVELS = 8,
     LOOP_WHEEL_SLOTS = 64,
@@ -205,16 +198,16 @@ struct loop_handle {
     void *data; /* yours */
 
     /* read-only */
-    struct loop *loop;
     const struct loop_handle_ops *ops; /* its type */
+    struct loop *loop;
 
     /* private */
-    struct loop_link link;  /* exactly one of: a phase's list, loop->handles, loop->closing */
     loop_close_cb close_cb; /* set by loop_close() */
+    loop_function cause;    /* the callback that started it last; NULL: none */
+    uint32_t id;            /* in the trace */
     uint16_t magic;         /* says that init was called and memory is whole */
     uint16_t flags;
-    uint32_t id;         /* in the trace */
-    loop_function cause; /* the callback that started it last; NULL: none */
+    struct loop_link link; /* exactly one of: a phase's list, loop->handles, loop->closing */
 };
 
 /* What every request begins with. It is the caller's memory, lent from the call that starts the
@@ -234,7 +227,8 @@ struct loop_request {
     loop_function cause; /* the callback that started it; NULL: none */
 };
 
-/* What comes to the loop through its mailbox, from any thread. loop NULL: the loop is gone, let go. */
+/* What comes to the loop through its mailbox, from any thread. loop NULL: the loop is gone, let
+ * go. */
 struct loop_parcel {
     struct loop_link link;
     void (*deliver)(struct loop *loop, struct loop_parcel *parcel);

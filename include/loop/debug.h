@@ -1,8 +1,8 @@
 /* Public. libloop-debug: a library of its own, on libunwind.
  *
- * A program that links it (pkg-config loop-debug) sees a backtrace behind the sentence of each panic.
- * It is apart from the core because linking libunwind replaces the C library's backtrace(3) for the
- * whole program.
+ * A program that links it (pkg-config loop-debug) sees a backtrace behind the sentence of each
+ * panic. It is apart from the core because linking libunwind replaces the C library's backtrace(3)
+ * for the whole program.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_DEBUG_H

@@ -7,7 +7,8 @@
  *
  * Every function returns 0, or -EINVAL (an argument NULL or out of range), -ENAMETOOLONG (a path of
  * 4096 bytes or more: nothing is truncated), -EAGAIN (the pool is full), -ENOMEM; then nothing was
- * started. What the operation itself meets comes as the result. Starting a request in flight panics.
+ * started. What the operation itself meets comes as the result. Starting a request in flight
+ * panics.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_FS_H
@@ -55,8 +56,8 @@ LOOP_API int loop_fs_fstat(struct loop *loop, struct loop_fs *fs, int fd, loop_f
 LOOP_API int loop_fs_read(struct loop *loop, struct loop_fs *fs, int fd, size_t size,
                           int64_t offset, loop_fs_cb cb);
 
-/* pwrite(2) of size bytes at offset, or write(2) at the file's position if offset is -1. Result: the
- * bytes written, which may be fewer. */
+/* pwrite(2) of size bytes at offset, or write(2) at the file's position if offset is -1. Result:
+ * the bytes written, which may be fewer. */
 LOOP_API int loop_fs_write(struct loop *loop, struct loop_fs *fs, int fd, const void *bytes,
                            size_t size, int64_t offset, loop_fs_cb cb);
 

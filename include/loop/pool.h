@@ -1,9 +1,9 @@
 /* Public. The thread pool: work that blocks or computes, away from the loop's thread.
  *
- * Threads are started when work is waiting and none is free, up to a limit. Work begins in the order
- * in which it was submitted. Its callback comes on the loop's thread, in the poll phase. Unless
- * loop_options names a pool, all loops of the process share one of max(4, processors) threads; the
- * environment variable LOOP_POOL_THREADS (1 to 1024) overrides that.
+ * Threads are started when work is waiting and none is free, up to a limit. Work begins in the
+ * order in which it was submitted. Its callback comes on the loop's thread, in the poll phase.
+ * Unless loop_options names a pool, all loops of the process share one of max(4, processors)
+ * threads; the environment variable LOOP_POOL_THREADS (1 to 1024) overrides that.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_POOL_H
@@ -23,8 +23,8 @@ struct loop_pool_options {
  * 1024), -ENAMETOOLONG, -ENOMEM. */
 LOOP_API int loop_pool_create(struct loop_pool **pool, const struct loop_pool_options *options);
 
-/* Waits until all submitted work has run, ends the threads and frees the pool. The loops that use it
- * must not submit any more. NULL is harmless. Any thread but the pool's own. */
+/* Waits until all submitted work has run, ends the threads and frees the pool. The loops that
+ * use it must not submit any more. NULL is harmless. Any thread but the pool's own. */
 LOOP_API void loop_pool_destroy(struct loop_pool *pool);
 
 /* Destroys the pool that the process shares, if there is one; the next use makes a new one. For

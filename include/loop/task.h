@@ -7,8 +7,8 @@
  * from any thread and run in the poll phase.
  *
  * A task is the caller's memory and must be all zero before its first use. It is the caller's again
- * when its callback begins, or when loop_task_cancel() returned true. Queueing it while it is queued
- * panics.
+ * when its callback begins, or when loop_task_cancel() returned true. Queueing it while it is
+ * queued panics.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_TASK_H
@@ -52,8 +52,8 @@ LOOP_API void loop_immediate(struct loop *loop, struct loop_task *task, loop_tas
  * -EINVAL (an argument NULL). */
 LOOP_API int loop_post(struct loop *loop, struct loop_task *task, loop_task_cb cb);
 
-/* True if the task was queued and now does not run; false if there was nothing to cancel. Any queue,
- * O(1). Loop thread. */
+/* True if the task was queued and now does not run; false if there was nothing to cancel. Any
+ * queue, O(1). Loop thread. */
 LOOP_API bool loop_task_cancel(struct loop_task *task);
 
 /* A queued task keeps the loop alive unless unreferenced; the flag stays with the task. An

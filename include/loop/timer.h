@@ -19,8 +19,9 @@ typedef void (*loop_timer_cb)(struct loop_timer *timer);
 struct loop_timer {
     struct loop_handle handle;
 
-    /* private */
-    struct loop_wheel_node node;
+    /* private: the link is in a slot of the wheel, the order of firing is (due_ns, seq) */
+    uint64_t due_ns; /* never before that slot begins */
+    uint64_t seq;    /* grows with every start: ties fire in start order */
     loop_timer_cb cb;
     uint64_t repeat_ns; /* 0: once */
     uint32_t missed;    /* periods skipped just before this callback, at a fixed rate */
@@ -50,8 +51,9 @@ LOOP_API int loop_timer_again(struct loop_timer *timer);
 LOOP_API void loop_timer_set_repeat(struct loop_timer *timer, uint64_t repeat_ns);
 LOOP_API uint64_t loop_timer_repeat(const struct loop_timer *timer);
 
-/* At a fixed rate the next deadline is the last deadline plus the period, so that lateness does not
- * add up; periods that have passed already are skipped and counted, never made up for in a burst. */
+/* At a fixed rate the next deadline is the last deadline plus the period, so that lateness does
+ * not add up; periods that have passed already are skipped and counted, never made up for in a
+ * burst. */
 LOOP_API void loop_timer_set_fixed_rate(struct loop_timer *timer, bool fixed_rate);
 
 /* In the callback of a fixed-rate timer: how many periods were skipped just before it. */

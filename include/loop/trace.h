@@ -4,9 +4,9 @@
  * LOOP_TRACE=chrome:FILE in the environment trace any program that links libloop, without a change
  * to it.
  *
- * A trace is a sink for events: a ring in memory, the text timeline, a Chrome trace for Perfetto, or
- * your own. A loop may have several; each sees every event, in order, on the loop's thread. A sink
- * must not call the loop.
+ * A trace is a sink for events: a ring in memory, the text timeline, a Chrome trace for Perfetto,
+ * or your own. A loop may have several; each sees every event, in order, on the loop's thread. A
+ * sink must not call the loop.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_TRACE_H

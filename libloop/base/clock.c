@@ -8,7 +8,7 @@
  * A virtual clock is never read: poll moves it to the next deadline instead of sleeping.
  *
  * SPDX-License-Identifier: MIT */
-#include "internal.h"
+#include "base/clock.h"
 
 /* By enum loop_clock. A virtual clock has no timerfd, and reads none. */
 static const clockid_t kernel_clocks[] = {

@@ -13,8 +13,6 @@
 
 #include "loop/core.h"
 
-#include "base/panic.h"
-
 static inline void list_init(struct loop_link *list)
 {
     list->next = list->prev = list;
@@ -33,12 +31,20 @@ static inline void list_append(struct loop_link *list, struct loop_link *link)
     list->prev = link;
 }
 
+_Noreturn void list_corrupt(void);
+
+/* Whether the links of a walk agree: link, and next, which was read from it. */
+static inline void list_check(const struct loop_link *link, const struct loop_link *next)
+{
+    if (__builtin_expect(next->prev != link, 0))
+        list_corrupt();
+}
+
 /* Afterwards the link is alone. */
 static inline void list_remove(struct loop_link *link)
 {
-    if (link->next->prev != link || link->prev->next != link)
-        panic("a list is corrupt: something was freed or initialised while it was active or "
-              "queued; stop, cancel or close it first");
+    if (__builtin_expect(link->next->prev != link || link->prev->next != link, 0))
+        list_corrupt();
     link->next->prev = link->prev;
     link->prev->next = link->next;
     list_init(link);

@@ -1,9 +1,9 @@
 /* Panic: a mistake of the program after which going on would corrupt memory.
  *
  * What the world does to a program (a peer that hangs up, a full table, no memory) is an error and
- * is returned. What a program does to itself and can be told cheaply is an error too, with no change
- * of state. What is left ends here: a handle closed twice, a request reused in flight, a call from
- * the wrong thread, a descriptor of the loop closed by somebody else.
+ * is returned. What a program does to itself and can be told cheaply is an error too, with no
+ * change of state. What is left ends here: a handle closed twice, a request reused in flight, a
+ * call from the wrong thread, a descriptor of the loop closed by somebody else.
  *
  * The sentence goes straight to the descriptor: stdio may be what is broken. libloop-debug sets the
  * callback to add a backtrace; the core itself depends on libc alone.
@@ -17,6 +17,7 @@
 #include "loop/core.h"
 
 #include "base/atomic.h"
+#include "base/list.h"
 #include "sys.h"
 
 static loop_panic_cb panic_cb;
@@ -45,4 +46,10 @@ void panic(const char *format, ...)
     if (cb)
         cb(message);
     sys_abort();
+}
+
+void list_corrupt(void)
+{
+    panic("a list is corrupt: something was freed or initialised while it was active or queued; "
+          "stop, cancel or close it first");
 }

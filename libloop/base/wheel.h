@@ -1,34 +1,35 @@
 /* Internal. The timer wheel: start, stop and restart in O(1), fired in exact order.
  *
  * A deadline is a 64-bit number of nanoseconds, and its slot is read off its digits. Leave out the
- * lowest 16 bits; cut the rest into eight digits of six bits. The highest digit in which the deadline
- * and base_ns differ says the level, the deadline's own digit there says which of the 64 slots. So a
- * slot at level 0 is 65 us wide, at level 1 4 ms, at level 2 268 ms, at level 7 nine years, and all
- * deadlines of the clock have a place: there is no overflow list.
+ * lowest 16 bits; cut the rest into eight digits of six bits. The highest digit in which the
+ * deadline and base_ns differ says the level, the deadline's own digit there says which of the 64
+ * slots. So a slot at level 0 is 65 us wide, at level 1 4 ms, at level 2 268 ms, at level 7 nine
+ * years, and all deadlines of the clock have a place: there is no overflow list.
  *
- * Everything below base_ns is empty, so slots are in time order: the first filled slot of the lowest
- * level in use is the earliest. A pass over the due timers walks them in that order. A slot of an
- * upper level is spread over the levels below it, base_ns moving to its start; a slot of level 0 is
- * gathered and sorted by (due_ns, seq), which usually finds it sorted, and fired. Only the slot being
- * fired leaves the wheel, so a callback may stop or restart any other timer as ever.
+ * Everything below base_ns is empty, so slots are in time order: the first filled slot of the
+ * lowest level in use is the earliest. A pass over the due timers walks them in that order. A slot
+ * of an upper level is spread over the levels below it, base_ns moving to its start; a slot of
+ * level 0 is gathered and sorted by (due_ns, seq), which usually finds it sorted, and fired. Only
+ * the slot being fired leaves the wheel, so a callback may stop or restart any other timer as ever.
  *
- * A timer restarted with a later deadline is not moved: its numbers change, and the slot it was filed
- * in begins before its deadline still. It is filed again when somebody walks that slot. That is what
- * idle timeouts do on each packet, and it costs two stores.
+ * A timer restarted with a later deadline is not moved: its numbers change, and the slot it was
+ * filed in begins before its deadline still. It is filed again when somebody walks that slot. That
+ * is what idle timeouts do on each packet, and it costs two stores.
  *
- * What that costs elsewhere: a pass may have to spread one slot of an upper level, which takes about
- * 0.1 ms for 10,000 timers. wheel_next() looks at no more than a crowd of timers in a slot that has
- * not begun, and then answers with the slot's start, which may be early, never late.
+ * What that costs elsewhere: a pass may have to spread one slot of an upper level, which takes
+ * about 0.1 ms for 10,000 timers. wheel_next() looks at no more than a crowd of timers in a slot
+ * that has not begun, and then answers with the slot's start, which may be early, never late.
  *
- * Alternatives not taken: a binary or 4-ary heap (7 to 30 times the cost of start and stop), a wheel
- * of milliseconds (no exact order), a list per duration (Node's; a later deadline may run first), a
- * pairing heap (pauses of half a second at a million timers).
+ * Alternatives not taken: a binary or 4-ary heap (7 to 30 times the cost of start and stop), a
+ * wheel of milliseconds (no exact order), a list per duration (Node's; a later deadline may run
+ * first), a pairing heap (pauses of half a second at a million timers).
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_BASE_WHEEL_H
 #define LOOP_BASE_WHEEL_H
 
 #include "base/list.h"
+#include "loop/timer.h"
 
 enum {
     WHEEL_GRAIN_BITS = 16, /* 65 us: as fine as a kernel wakes us; coarser slots sort more */
@@ -48,12 +49,12 @@ static inline void wheel_init(struct loop_wheel *wheel, uint64_t now_ns)
         list_init(&wheel->slots[i]);
 }
 
-static inline struct loop_wheel_node *wheel_node(struct loop_link *link)
+static inline struct loop_timer *wheel_timer(struct loop_link *link)
 {
-    return loop_container_of(link, struct loop_wheel_node, link);
+    return loop_container_of(link, struct loop_timer, handle.link);
 }
 
-static inline bool wheel_before(const struct loop_wheel_node *a, const struct loop_wheel_node *b)
+static inline bool wheel_before(const struct loop_timer *a, const struct loop_timer *b)
 {
     return a->due_ns != b->due_ns ? a->due_ns < b->due_ns : a->seq < b->seq;
 }
@@ -85,52 +86,54 @@ static inline uint64_t wheel_slot_last(const struct loop_wheel *wheel, unsigned 
     return wheel_slot_start(wheel, slot) + ((UINT64_C(1) << wheel_shift(slot)) - 1);
 }
 
-static inline void wheel_append(struct loop_wheel *wheel, unsigned slot,
-                                struct loop_wheel_node *node)
+static inline void wheel_append(struct loop_wheel *wheel, unsigned slot, struct loop_timer *timer)
 {
-    list_append(&wheel->slots[slot], &node->link);
+    list_append(&wheel->slots[slot], &timer->handle.link);
     wheel->filled[slot / LOOP_WHEEL_SLOTS] |= UINT64_C(1) << slot % LOOP_WHEEL_SLOTS;
 }
 
-static inline void wheel_file(struct loop_wheel *wheel, struct loop_wheel_node *node)
+static inline void wheel_file(struct loop_wheel *wheel, struct loop_timer *timer)
 {
-    wheel_append(wheel, wheel_slot(wheel, node->due_ns), node);
+    wheel_append(wheel, wheel_slot(wheel, timer->due_ns), timer);
 }
 
 /* A deadline that has passed already is due now: nothing is filed before base_ns, nor, during a
  * pass, before the end of it. */
-static inline void wheel_start(struct loop_wheel *wheel, struct loop_wheel_node *node,
-                               uint64_t due_ns)
+static inline void wheel_start(struct loop_wheel *wheel, struct loop_timer *timer, uint64_t due_ns)
 {
     uint64_t now_ns = wheel->base_ns > wheel->limit_ns ? wheel->base_ns : wheel->limit_ns;
-    node->due_ns = due_ns > now_ns ? due_ns : now_ns;
-    node->seq = ++wheel->seq;
-    wheel_file(wheel, node);
+    timer->due_ns = due_ns > now_ns ? due_ns : now_ns;
+    timer->seq = ++wheel->seq;
+    wheel_file(wheel, timer);
 }
 
-/* When the neighbours are one and the same they are the head of a list that is now empty. */
-static inline void wheel_stop(struct loop_wheel *wheel, struct loop_wheel_node *node)
+/* When the neighbours are one and the same they are the head of a list that is now empty. They are
+ * written and not read: with a million timers each is a cache miss, and only reads are waited for.
+ * Whether the links agree is looked at when a slot is walked. */
+static inline void wheel_stop(struct loop_wheel *wheel, struct loop_timer *timer)
 {
-    struct loop_link *head = node->link.next;
-    bool emptied = head == node->link.prev;
-    list_remove(&node->link);
-    if (emptied) {
-        size_t slot = (size_t)(head - wheel->slots);
+    struct loop_link *next = timer->handle.link.next;
+    struct loop_link *prev = timer->handle.link.prev;
+    next->prev = prev;
+    prev->next = next;
+    if (next == prev) {
+        size_t slot = (size_t)(next - wheel->slots);
         wheel->filled[slot / LOOP_WHEEL_SLOTS] &= ~(UINT64_C(1) << slot % LOOP_WHEEL_SLOTS);
     }
 }
 
-/* A later deadline leaves the node where it is, unless it may be among those gathered to be fired. */
-static inline void wheel_restart(struct loop_wheel *wheel, struct loop_wheel_node *node,
+/* A later deadline leaves the timer where it is, unless it may be among those gathered to be
+ * fired. */
+static inline void wheel_restart(struct loop_wheel *wheel, struct loop_timer *timer,
                                  uint64_t due_ns)
 {
-    if (due_ns >= node->due_ns && node->due_ns > wheel->limit_ns) {
-        node->due_ns = due_ns;
-        node->seq = ++wheel->seq;
+    if (due_ns >= timer->due_ns && timer->due_ns > wheel->limit_ns) {
+        timer->due_ns = due_ns;
+        timer->seq = ++wheel->seq;
         return;
     }
-    wheel_stop(wheel, node);
-    wheel_start(wheel, node, due_ns);
+    wheel_stop(wheel, timer);
+    wheel_start(wheel, timer, due_ns);
 }
 
 /* LOOP_WHEEL_LEVELS * LOOP_WHEEL_SLOTS, which is WHEEL_DUE, if no slot is filled. */
@@ -149,14 +152,14 @@ static inline bool wheel_empty(const struct loop_wheel *wheel)
     return wheel_first(wheel) == WHEEL_DUE && list_empty(&wheel->slots[WHEEL_DUE]);
 }
 
-/* The nodes of a slot, which is then empty, as a list of their own. */
+/* The timers of a slot, which is then empty, as a list of their own. */
 static inline void wheel_take(struct loop_wheel *wheel, unsigned slot, struct loop_link *taken)
 {
     list_take(&wheel->slots[slot], taken);
     wheel->filled[slot / LOOP_WHEEL_SLOTS] &= ~(UINT64_C(1) << slot % LOOP_WHEEL_SLOTS);
 }
 
-/* base_ns moves to the start of the first filled slot, and so its nodes go to lower levels. */
+/* base_ns moves to the start of the first filled slot, and so its timers go to lower levels. */
 static inline void wheel_spread(struct loop_wheel *wheel, unsigned slot)
 {
     struct loop_link taken;
@@ -164,7 +167,8 @@ static inline void wheel_spread(struct loop_wheel *wheel, unsigned slot)
     wheel_take(wheel, slot, &taken);
     for (struct loop_link *link = taken.next, *next; link != &taken; link = next) {
         next = link->next;
-        wheel_file(wheel, wheel_node(link));
+        list_check(link, next);
+        wheel_file(wheel, wheel_timer(link));
     }
 }
 
@@ -180,12 +184,12 @@ static inline unsigned wheel_settle(struct loop_wheel *wheel, uint64_t now_ns)
     return slot;
 }
 
-/* The run of nodes in order with which a chain begins; the chain goes on behind it. */
+/* The run of timers in order with which a chain begins; the chain goes on behind it. */
 static inline struct loop_link *wheel_cut_run(struct loop_link **chain)
 {
     struct loop_link *run = *chain;
     struct loop_link *last = run;
-    while (last->next && wheel_before(wheel_node(last), wheel_node(last->next)))
+    while (last->next && wheel_before(wheel_timer(last), wheel_timer(last->next)))
         last = last->next;
     *chain = last->next;
     last->next = NULL;
@@ -197,7 +201,7 @@ static inline struct loop_link *wheel_merge(struct loop_link *a, struct loop_lin
     struct loop_link *merged = NULL;
     struct loop_link **end = &merged;
     while (a && b) {
-        struct loop_link **first = wheel_before(wheel_node(a), wheel_node(b)) ? &a : &b;
+        struct loop_link **first = wheel_before(wheel_timer(a), wheel_timer(b)) ? &a : &b;
         *end = *first;
         end = &(*first)->next;
         *first = (*first)->next;
@@ -243,13 +247,14 @@ static inline void wheel_gather(struct loop_wheel *wheel, unsigned slot, uint64_
     bool sorted = true;
     wheel_take(wheel, slot, &taken);
     for (struct loop_link *link = taken.next, *next; link != &taken; link = next) {
-        struct loop_wheel_node *node = wheel_node(link);
+        struct loop_timer *timer = wheel_timer(link);
         next = link->next;
-        if (node->due_ns > limit_ns || node->seq > last_seq) {
-            wheel_file(wheel, node);
+        list_check(link, next);
+        if (timer->due_ns > limit_ns || timer->seq > last_seq) {
+            wheel_file(wheel, timer);
             continue;
         }
-        sorted = sorted && (list_empty(due) || wheel_before(wheel_node(due->prev), node));
+        sorted = sorted && (list_empty(due) || wheel_before(wheel_timer(due->prev), timer));
         list_append(due, link);
     }
     if (!sorted)
@@ -269,8 +274,8 @@ static inline void wheel_pass_end(struct loop_wheel *wheel)
     wheel->limit_ns = 0;
 }
 
-/* The next node of the pass, out of the wheel; NULL when the pass is over. */
-static inline struct loop_wheel_node *wheel_pass_next(struct loop_wheel *wheel, uint64_t last_seq)
+/* The next timer of the pass, out of the wheel; NULL when the pass is over. */
+static inline struct loop_timer *wheel_pass_next(struct loop_wheel *wheel, uint64_t last_seq)
 {
     struct loop_link *due = &wheel->slots[WHEEL_DUE];
     while (list_empty(due)) {
@@ -281,10 +286,10 @@ static inline struct loop_wheel_node *wheel_pass_next(struct loop_wheel *wheel, 
         if (list_empty(due) && wheel_first(wheel) == slot)
             return NULL; /* the slot that now is in: the rest of it is for later */
     }
-    return wheel_node(list_pop(due));
+    return wheel_timer(list_pop(due));
 }
 
-/* The earliest deadline, or the start of its slot if more than crowd_max nodes are in it;
+/* The earliest deadline, or the start of its slot if more than crowd_max timers are in it;
  * LOOP_NEVER if there is none. */
 static inline uint64_t wheel_next(struct loop_wheel *wheel, uint64_t now_ns, unsigned crowd_max)
 {
@@ -297,15 +302,15 @@ static inline uint64_t wheel_next(struct loop_wheel *wheel, uint64_t now_ns, uns
         uint64_t next_ns = LOOP_NEVER;
         unsigned crowd = 0;
         for (struct loop_link *link = list->next, *next; link != list; link = next) {
-            struct loop_wheel_node *node = wheel_node(link);
+            struct loop_timer *timer = wheel_timer(link);
             next = link->next;
             if (++crowd > crowd_max && wheel_slot_start(wheel, slot) > now_ns)
                 return wheel_slot_start(wheel, slot);
-            if (node->due_ns > last_ns) {
-                wheel_stop(wheel, node);
-                wheel_file(wheel, node);
-            } else if (node->due_ns < next_ns) {
-                next_ns = node->due_ns;
+            if (timer->due_ns > last_ns) {
+                wheel_stop(wheel, timer);
+                wheel_file(wheel, timer);
+            } else if (timer->due_ns < next_ns) {
+                next_ns = timer->due_ns;
             }
         }
         if (!list_empty(list))

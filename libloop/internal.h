@@ -1,0 +1,201 @@
+/* Internal. Every prototype that one file offers to the others, grouped by file: the table of
+ * contents of libloop.
+ *
+ * What may call what: base and sys know nobody; handle.c, request.c, task.c and callback.c stand on
+ * them; the phases on these; loop.c on the phases. Handles use handle.c and the watchers of
+ * watcher.c, never each other. Other threads, the pool's among them, reach a loop through post.c
+ * alone.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef LOOP_INTERNAL_H
+#define LOOP_INTERNAL_H
+
+#include "loop.h"
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/panic.h"
+#include "base/wheel.h"
+#include "handle.h"
+#include "sys.h"
+
+/* What is called back, or was started, in the words of the trace. */
+struct subject {
+    const char *type;
+    uint32_t id;
+    loop_function callback;
+    loop_function cause;
+};
+
+/* loop.c */
+
+struct poll_limit {
+    uint64_t until_ns; /* 0: do not sleep; LOOP_NEVER: no bound */
+    enum loop_poll_reason reason;
+};
+
+void phase_enter(struct loop *loop, enum loop_phase phase);
+
+/* init.c */
+
+uint32_t fork_generation(void); /* another number in each forked child */
+void *memory_resize(const struct loop_allocator *allocator, void *memory, size_t size);
+
+/* handle.h, handle.c */
+
+static inline struct subject handle_subject(const struct loop_handle *handle,
+                                            loop_function callback)
+{
+    return (struct subject){handle->ops->type, handle->id, callback, handle->cause};
+}
+
+/* request.c */
+
+struct loop_request_ops {
+    const char *type;
+    void (*complete)(struct loop_request *request); /* hands the outcome to the user's callback */
+    void (*abandon)(struct loop_request *request); /* in a forked child: who worked on it is gone */
+};
+
+void request_check(const struct loop_request *request, const struct loop_request_ops *ops);
+void request_start(struct loop *loop, struct loop_request *request,
+                   const struct loop_request_ops *ops, loop_function callback);
+void request_defer(struct loop_request *request);    /* completes in the pending phase */
+void request_complete(struct loop_request *request); /* completes now */
+bool request_in_flight(const struct loop_request *request);
+struct subject request_subject(const struct loop_request *request, loop_function callback);
+
+/* task.c */
+
+enum task_state { /* numbers that zeroed memory does not hold, nor much else */
+                  TASK_TICK = 0x7a5c0001,
+                  TASK_MICROTASK,
+                  TASK_IMMEDIATE,
+                  TASK_POSTED,
+};
+
+void task_prepare(struct loop *loop, struct loop_task *task, loop_task_cb cb,
+                  enum task_state state);
+void task_queue(struct loop_link *queue, struct loop_task *task); /* behind task_prepare() */
+void task_run(struct loop_task *task);                            /* it is on no queue any more */
+struct loop_task *task_pop(struct loop_link *queue);              /* NULL: empty */
+
+/* ticks.c */
+
+void ticks_drain(struct loop *loop);
+
+/* phases/ */
+
+void phase_timers(struct loop *loop);
+void phase_pending(struct loop *loop);
+void phase_idle(struct loop *loop);
+void phase_prepare(struct loop *loop);
+void phase_poll(struct loop *loop, struct poll_limit limit);
+void phase_check(struct loop *loop);
+void phase_closing(struct loop *loop);
+
+/* phases/1_timers.c */
+
+uint64_t timers_next(struct loop *loop);
+void timers_walk(struct loop *loop, loop_walk_cb cb, void *arg);
+
+/* phases/2_pending.c */
+
+void pending_run(struct loop *loop); /* one round */
+
+/* phases/3_idle_prepare.c */
+
+void hooks_run(struct loop *loop, struct loop_link *hooks);
+
+/* watcher.c */
+
+int poller_open(struct loop *loop);
+void poller_close(struct loop *loop);
+int poller_reopen(struct loop *loop); /* in a forked child */
+void watcher_init(struct loop_watcher *watcher, int fd,
+                  void (*ready)(struct loop_watcher *watcher, int status, uint32_t events));
+int watcher_start(struct loop *loop, struct loop_watcher *watcher, uint32_t wanted);
+void watcher_stop(struct loop *loop, struct loop_watcher *watcher);
+void watchers_apply(struct loop *loop); /* tells the kernel of all changes */
+uint64_t watcher_tag(const struct loop_poller *poller, int fd);
+struct loop_watcher *watcher_for(const struct loop_poller *poller, const struct epoll_event *event);
+
+/* post.c */
+
+int mailbox_open(struct loop *loop);
+void mailbox_close(struct loop *loop);
+int mailbox_reopen(struct loop *loop); /* in a forked child */
+struct loop_mailbox *mailbox_retain(struct loop_mailbox *mailbox);
+void mailbox_release(struct loop_mailbox *mailbox);
+const struct loop_allocator *mailbox_allocator(const struct loop_mailbox *mailbox);
+void post_push(struct loop_mailbox *mailbox, struct loop_parcel *parcel); /* any thread */
+bool post_waiting(const struct loop *loop);     /* anything, of any kind */
+bool post_keeps_alive(const struct loop *loop); /* anything that counts */
+bool post_has_tasks(struct loop *loop);         /* any that have not run */
+void post_fetch(struct loop *loop);             /* from the mailbox to loop->posted */
+void post_deliver(struct loop *loop);
+bool post_may_sleep(struct loop *loop); /* from here on senders wake us; false: too late */
+void post_awake(struct loop *loop);
+
+/* pool/pool.c */
+
+/* The pool's half of a request: memory of its own, which a cancelled request leaves behind. */
+struct loop_job {
+    struct loop_parcel parcel; /* the way home */
+    struct loop_link link;     /* in the pool's queue, or alone */
+    struct loop_mailbox *mailbox;
+    struct loop_allocator allocator;
+    struct loop_request *request;          /* NULL: nobody waits any more; loop thread */
+    void (*run)(struct loop_job *job);     /* on a thread of the pool */
+    void (*discard)(struct loop_job *job); /* nobody waits: let go of the outcome, and of the job */
+    bool canceled;
+    bool traced; /* note the times */
+    uint64_t started_ns;
+    uint64_t done_ns;
+    uint32_t worker;
+};
+
+int pool_submit(struct loop *loop, struct loop_job *job); /* before request_start() */
+void pool_cancel(
+    struct loop_job *job); /* its request completes, deferred; the job is not ours now */
+void pool_after_fork(struct loop *loop);
+
+static inline void job_free(struct loop_job *job)
+{
+    memory_resize(&job->allocator, job, 0);
+}
+
+/* pool/fs.c */
+
+void fs_complete(struct loop_fs *fs); /* calls back, through the door */
+int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb);
+
+/* pool/read_file.c */
+
+char *read_file_take(struct loop_fs *fs);
+int read_file_cancel(struct loop_fs *fs);
+
+/* node.c */
+
+void node_fini(struct loop *loop);
+
+/* trace/trace.c */
+
+void trace_from_environment(struct loop *loop);
+void trace_event(struct loop *loop, enum loop_trace_kind kind, struct subject subject,
+                 int64_t detail);
+void trace_poll(struct loop *loop, struct poll_limit limit);
+void trace_work(struct loop *loop, enum loop_trace_kind kind, struct subject subject,
+                uint64_t time_ns, uint32_t worker);
+void trace_fini(struct loop *loop);
+
+/* With nobody watching this branch is all that tracing costs. */
+static inline void trace(struct loop *loop, enum loop_trace_kind kind, struct subject subject,
+                         int64_t detail)
+{
+    if (__builtin_expect(loop->trace != NULL, 0))
+        trace_event(loop, kind, subject, detail);
+}
+
+#endif

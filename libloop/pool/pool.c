@@ -1,0 +1,296 @@
+/* The thread pool: jobs that block or compute, away from the loop's thread.
+ *
+ * DESIGN. A request on the pool has two halves. The user's half is a loop_request in the user's
+ * memory, touched by the loop's thread alone. The pool's half is a job, memory of the library's,
+ * with all that a thread needs: copies of paths, buffers, the outcome. So a request can be
+ * cancelled at any time, completes at once, and its memory may be freed, while a thread still works
+ * on the job; what comes of it is dropped when the job comes home.
+ *
+ * Jobs wait in one queue, first come first served, under one lock. A thread is started when more
+ * jobs wait than threads are free to take them, up to the limit, and lives until the pool is
+ * destroyed. A finished job goes home through the loop's mailbox (post.c), in which it is one
+ * parcel among others.
+ *
+ * A job holds the mailbox while it is with the pool. Its thread gives that up after the push, not
+ * the loop on delivery: the push looks at the mailbox once more after the parcel is in it.
+ *
+ * The pool that a process shares is made at its first use and never unmade by itself: a destructor
+ * would run while other threads still use the library.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "internal.h"
+
+enum {
+    THREADS_MAX = 1024,
+    THREADS_LEAST = 4,  /* libuv's number: some jobs wait for disks, not for processors */
+    QUEUE_MAX = 65536,  /* a bound that programs meet only if the pool does not keep up */
+    NAME_MAX_BYTES = 11 /* the kernel's 15, less room for a number */
+};
+
+struct loop_pool {
+    sys_mutex lock; /* guards all that follows */
+    sys_cond work_waits;
+    struct loop_link queue;
+    uint32_t queued;
+    uint32_t queue_max;
+    uint32_t threads;
+    uint32_t threads_max;
+    uint32_t idle;
+    uint32_t fork_generation;
+    bool ending;
+    size_t stack_size;
+    char name[16];
+    sys_thread ids[]; /* threads_max of them */
+};
+
+static sys_mutex shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct loop_pool *shared_pool;
+static _Thread_local struct loop_job *current_job;
+
+/* Waits for one; NULL when the pool ends and none is left. */
+static struct loop_job *next_job(struct loop_pool *pool)
+{
+    while (list_empty(&pool->queue)) {
+        if (pool->ending)
+            return NULL;
+        pool->idle++;
+        sys_cond_wait(&pool->work_waits, &pool->lock);
+        pool->idle--;
+    }
+    pool->queued--;
+    return loop_container_of(list_pop(&pool->queue), struct loop_job, link);
+}
+
+static void send_home(struct loop_job *job)
+{
+    struct loop_mailbox *mailbox = job->mailbox;
+    post_push(mailbox, &job->parcel);
+    mailbox_release(mailbox);
+}
+
+static void run(struct loop_job *job, uint32_t worker)
+{
+    job->worker = worker;
+    if (job->traced)
+        job->started_ns = sys_clock_ns(CLOCK_MONOTONIC);
+    current_job = job;
+    job->run(job);
+    current_job = NULL;
+    if (job->traced)
+        job->done_ns = sys_clock_ns(CLOCK_MONOTONIC);
+    send_home(job);
+}
+
+static void *thread_main(void *arg)
+{
+    struct loop_pool *pool = arg;
+    struct loop_job *job;
+    sys_lock(&pool->lock);
+    uint32_t worker = pool->threads;
+    while ((job = next_job(pool))) {
+        sys_unlock(&pool->lock);
+        run(job, worker);
+        sys_lock(&pool->lock);
+    }
+    sys_unlock(&pool->lock);
+    return NULL;
+}
+
+bool loop_work_canceled(void)
+{
+    return current_job && atomic_get(&current_job->canceled);
+}
+
+/* Under the lock, which keeps the thread from looking at its number before it is counted. */
+static int start_thread(struct loop_pool *pool)
+{
+    int error = sys_thread_start(&pool->ids[pool->threads], pool->stack_size, pool->name,
+                                 thread_main, pool);
+    if (!error)
+        pool->threads++;
+    return error;
+}
+
+/* Without a thread for it a job is refused; with one at least it can wait. */
+static int enqueue(struct loop_pool *pool, struct loop_job *job)
+{
+    if (pool->queued >= pool->queue_max)
+        return -EAGAIN;
+    if (pool->queued >= pool->idle && pool->threads < pool->threads_max && start_thread(pool) < 0 &&
+        pool->threads == 0)
+        return -EAGAIN;
+    list_append(&pool->queue, &job->link);
+    pool->queued++;
+    if (pool->idle > 0)
+        sys_cond_signal(&pool->work_waits);
+    return 0;
+}
+
+static uint32_t default_threads(void)
+{
+    const char *text = sys_environment("LOOP_POOL_THREADS");
+    unsigned long asked = text ? strtoul(text, NULL, 10) : 0;
+    if (asked >= 1 && asked <= THREADS_MAX)
+        return (uint32_t)asked;
+    uint32_t processors = sys_processors();
+    return processors > THREADS_LEAST ? processors : THREADS_LEAST;
+}
+
+static int pool_of(struct loop *loop, struct loop_pool **pool)
+{
+    int error = 0;
+    *pool = loop->options.pool;
+    if (*pool)
+        return 0;
+    sys_lock(&shared_lock);
+    if (!shared_pool)
+        error = loop_pool_create(&shared_pool, NULL);
+    *pool = shared_pool;
+    sys_unlock(&shared_lock);
+    return error;
+}
+
+/* Told when the job is home, so that all events of a loop come from its own thread. */
+static void trace_job(struct loop *loop, const struct loop_job *job)
+{
+    struct subject subject = request_subject(job->request, NULL);
+    trace_work(loop, LOOP_TRACE_WORK_STARTED, subject, job->started_ns, job->worker);
+    trace_work(loop, LOOP_TRACE_WORK_DONE, subject, job->done_ns, job->worker);
+}
+
+static void deliver(struct loop *loop, struct loop_parcel *parcel)
+{
+    struct loop_job *job = loop_container_of(parcel, struct loop_job, parcel);
+    if (!loop || !job->request) {
+        job->discard(job);
+        return;
+    }
+    loop->clock_holds--;
+    if (job->traced)
+        trace_job(loop, job);
+    request_complete(job->request);
+}
+
+int pool_submit(struct loop *loop, struct loop_job *job)
+{
+    struct loop_pool *pool;
+    int error = pool_of(loop, &pool);
+    if (error)
+        return error;
+    job->parcel.deliver = deliver;
+    job->mailbox = mailbox_retain(loop->mailbox);
+    job->traced = loop->trace != NULL;
+    sys_lock(&pool->lock);
+    error = enqueue(pool, job);
+    sys_unlock(&pool->lock);
+    if (error)
+        mailbox_release(job->mailbox);
+    else
+        loop->clock_holds++;
+    return error;
+}
+
+static bool take_back(struct loop_pool *pool, struct loop_job *job)
+{
+    sys_lock(&pool->lock);
+    bool waits = !list_empty(&job->link);
+    if (waits) {
+        list_remove(&job->link);
+        pool->queued--;
+    }
+    sys_unlock(&pool->lock);
+    return waits;
+}
+
+void pool_cancel(struct loop_job *job)
+{
+    struct loop_request *request = job->request;
+    struct loop_pool *pool;
+    job->request = NULL;
+    request->loop->clock_holds--;
+    atomic_put(&job->canceled, true);
+    pool_of(request->loop, &pool);
+    if (take_back(pool, job)) {
+        mailbox_release(job->mailbox);
+        job->discard(job);
+    }
+    request_defer(request);
+}
+
+int loop_pool_create(struct loop_pool **pool, const struct loop_pool_options *options)
+{
+    struct loop_pool_options chosen = options ? *options : (struct loop_pool_options){0};
+    const char *name = chosen.name ? chosen.name : "loop-pool";
+    uint32_t threads_max = chosen.threads_max ? chosen.threads_max : default_threads();
+    if (!pool || threads_max > THREADS_MAX)
+        return -EINVAL;
+    if (strlen(name) > NAME_MAX_BYTES)
+        return -ENAMETOOLONG;
+    struct loop_pool *made =
+        sys_resize(NULL, NULL, sizeof(*made) + threads_max * sizeof(sys_thread));
+    if (!made)
+        return -ENOMEM;
+    *made = (struct loop_pool){.queue_max = chosen.queue_max ? chosen.queue_max : QUEUE_MAX,
+                               .threads_max = threads_max,
+                               .fork_generation = fork_generation(),
+                               .stack_size = chosen.stack_size};
+    memcpy(made->name, name, strlen(name) + 1);
+    sys_mutex_init(&made->lock);
+    sys_cond_init(&made->work_waits);
+    list_init(&made->queue);
+    *pool = made;
+    return 0;
+}
+
+void loop_pool_destroy(struct loop_pool *pool)
+{
+    if (!pool)
+        return;
+    sys_lock(&pool->lock);
+    pool->ending = true;
+    sys_cond_broadcast(&pool->work_waits);
+    sys_unlock(&pool->lock);
+    for (uint32_t i = 0; i < pool->threads; i++)
+        sys_thread_join(pool->ids[i]);
+    sys_cond_fini(&pool->work_waits);
+    sys_mutex_fini(&pool->lock);
+    sys_resize(NULL, pool, 0);
+}
+
+void loop_pool_shutdown(void)
+{
+    sys_lock(&shared_lock);
+    struct loop_pool *pool = shared_pool;
+    shared_pool = NULL;
+    sys_unlock(&shared_lock);
+    loop_pool_destroy(pool);
+}
+
+uint32_t loop_pool_threads(struct loop_pool *pool)
+{
+    sys_lock(&pool->lock);
+    uint32_t threads = pool->threads;
+    sys_unlock(&pool->lock);
+    return threads;
+}
+
+/* The threads were not copied, and the locks are as they happened to be. Jobs that waited are let
+ * go; those that ran belonged to their threads. */
+void pool_after_fork(struct loop *loop)
+{
+    struct loop_pool *pool;
+    struct loop_link *link;
+    sys_mutex_init(&shared_lock);
+    if (pool_of(loop, &pool) < 0 || pool->fork_generation == fork_generation())
+        return;
+    pool->fork_generation = fork_generation();
+    sys_mutex_init(&pool->lock);
+    sys_cond_init(&pool->work_waits);
+    pool->threads = pool->idle = pool->queued = 0;
+    while ((link = list_pop(&pool->queue))) {
+        struct loop_job *job = loop_container_of(link, struct loop_job, link);
+        mailbox_release(job->mailbox);
+        job->discard(job);
+    }
+    loop->clock_holds = 0;
+}
