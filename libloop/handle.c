@@ -105,5 +105,6 @@ void loop_walk(struct loop *loop, loop_walk_cb cb, void *arg)
     walk(&loop->idle, cb, arg);
     walk(&loop->prepare, cb, arg);
     walk(&loop->check, cb, arg);
+    walk(&loop->taken_hooks, cb, arg);
     walk(&loop->handles, cb, arg);
 }

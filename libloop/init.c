@@ -66,8 +66,8 @@ static struct loop_options with_defaults(const struct loop_options *given)
 static void init_lists(struct loop *loop)
 {
     struct loop_link *lists[] = {
-        &loop->pending, &loop->idle,    &loop->prepare,  &loop->immediates,
-        &loop->check,   &loop->closing, &loop->ticks,    &loop->microtasks,
+        &loop->pending, &loop->idle,    &loop->prepare,    &loop->immediates,  &loop->check,
+        &loop->closing, &loop->ticks,   &loop->microtasks, &loop->taken_hooks, &loop->ending,
         &loop->posted,  &loop->handles, &loop->requests,
     };
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)

@@ -35,7 +35,8 @@ void thread_wrong(const char *what)
 static bool alive(const struct loop *loop)
 {
     return loop->active_handles > 0 || loop->active_requests > 0 || loop->queued_tasks > 0 ||
-           !list_empty(&loop->pending) || !list_empty(&loop->closing) || post_keeps_alive(loop);
+           !list_empty(&loop->pending) || !list_empty(&loop->closing) ||
+           !list_empty(&loop->ending) || post_keeps_alive(loop);
 }
 
 /* How long poll may sleep, and why not longer. [DOC: poll-limit] */

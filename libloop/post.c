@@ -180,13 +180,16 @@ void post_fetch(struct loop *loop)
     }
 }
 
+/* Up to a mark behind what has come so far: what is fetched meanwhile waits for the next turn. */
 void post_deliver(struct loop *loop)
 {
-    struct loop_link taken;
+    struct loop_parcel mark = {.keeps_alive = false};
     struct loop_link *link;
     post_fetch(loop);
-    list_take(&loop->posted, &taken);
-    while ((link = list_pop(&taken)))
+    if (list_empty(&loop->posted))
+        return;
+    list_append(&loop->posted, &mark.link);
+    while ((link = list_pop(&loop->posted)) != &mark.link)
         parcel_of(link)->deliver(loop, parcel_of(link));
 }
 

@@ -180,7 +180,9 @@ struct loop {
     struct loop_poller poller;    /* 4 poll */
     struct loop_link immediates;  /* 5 tasks */
     struct loop_link check;       /* 5 hooks */
+    struct loop_link taken_hooks; /* 3, 5 hooks that have still to run in their phase */
     struct loop_link closing;     /* 6 handles whose close callback has not come */
+    struct loop_link ending;      /* 2, 6 taken from pending or closing, about to be called back */
     struct loop_link ticks;       /* after every callback */
     struct loop_link microtasks;  /* after the ticks */
     struct loop_link posted;      /* parcels taken from the mailbox, not yet delivered */

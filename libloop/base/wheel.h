@@ -304,6 +304,7 @@ static inline uint64_t wheel_next(struct loop_wheel *wheel, uint64_t now_ns, uns
         for (struct loop_link *link = list->next, *next; link != list; link = next) {
             struct loop_timer *timer = wheel_timer(link);
             next = link->next;
+            list_check(link, next);
             if (++crowd > crowd_max && wheel_slot_start(wheel, slot) > now_ns)
                 return wheel_slot_start(wheel, slot);
             if (timer->due_ns > last_ns) {

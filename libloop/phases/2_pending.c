@@ -12,10 +12,10 @@
 
 void pending_run(struct loop *loop)
 {
-    struct loop_link taken;
-    list_take(&loop->pending, &taken);
-    while (!list_empty(&taken))
-        request_complete(loop_container_of(taken.next, struct loop_request, link));
+    struct loop_link *ending = &loop->ending;
+    list_take(&loop->pending, ending);
+    while (!list_empty(ending))
+        request_complete(loop_container_of(ending->next, struct loop_request, link));
 }
 
 void phase_pending(struct loop *loop)

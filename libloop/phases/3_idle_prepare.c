@@ -72,13 +72,15 @@ void loop_hook_stop(struct loop_hook *hook)
     handle_stop(&hook->handle);
 }
 
+/* The hooks still to run are on a list of the loop's, where loop_walk() finds them. */
 void hooks_run(struct loop *loop, struct loop_link *hooks)
 {
-    struct loop_link taken;
     struct loop_link *link;
-    list_take(hooks, &taken);
-    while ((link = list_pop(&taken))) {
+    list_take(hooks, &loop->taken_hooks);
+    while ((link = list_pop(&loop->taken_hooks))) {
         struct loop_hook *hook = hook_of(link);
+        if (!handle_is_active(&hook->handle))
+            list_corrupt();
         list_append(hooks, link);
         callback_begin(loop, handle_subject(&hook->handle, (loop_function)hook->cb), 0);
         hook->cb(hook);

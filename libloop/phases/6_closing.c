@@ -30,10 +30,9 @@ static void finish(struct loop *loop, struct loop_handle *handle)
 
 void phase_closing(struct loop *loop)
 {
-    struct loop_link taken;
     struct loop_link *link;
     phase_enter(loop, LOOP_PHASE_CLOSING);
-    list_take(&loop->closing, &taken);
-    while ((link = list_pop(&taken)))
+    list_take(&loop->closing, &loop->ending);
+    while ((link = list_pop(&loop->ending)))
         finish(loop, loop_container_of(link, struct loop_handle, link));
 }
