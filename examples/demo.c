@@ -17,7 +17,6 @@
  *
  * SPDX-License-Identifier: MIT */
 #include <loop.h>
-#include <loop/debug.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -334,7 +333,6 @@ static void close_traces(void)
 int main(int argc, char **argv)
 {
     struct loop_options options = {0};
-    loop_debug_init();
     parse(argc, argv);
     options.clock = demo.slow ? LOOP_CLOCK_VIRTUAL : LOOP_CLOCK_MONOTONIC;
     check("the loop", loop_init(&demo.loop, &options));
