@@ -12,6 +12,14 @@
  * SPDX-License-Identifier: MIT */
 #include "internal.h"
 
+_Thread_local char thread_mark;
+
+void thread_wrong(const char *what)
+{
+    panic("use on a thread that does not run the loop (of: %s); use loop_post() or a waker there",
+          what);
+}
+
 /* data is left alone: it may have been set before. */
 void handle_init(struct loop *loop, struct loop_handle *handle, const struct loop_handle_ops *ops)
 {
@@ -84,27 +92,4 @@ bool loop_has_ref(const struct loop_handle *handle)
 const char *loop_handle_type(const struct loop_handle *handle)
 {
     return handle->ops->type;
-}
-
-/* Takes the list; each handle is back on it before its callback, which may then do what it
- * likes. */
-static void walk(struct loop_link *list, loop_walk_cb cb, void *arg)
-{
-    struct loop_link taken;
-    struct loop_link *link;
-    list_take(list, &taken);
-    while ((link = list_pop(&taken))) {
-        list_append(list, link);
-        cb(loop_container_of(link, struct loop_handle, link), arg);
-    }
-}
-
-void loop_walk(struct loop *loop, loop_walk_cb cb, void *arg)
-{
-    timers_walk(loop, cb, arg);
-    walk(&loop->idle, cb, arg);
-    walk(&loop->prepare, cb, arg);
-    walk(&loop->check, cb, arg);
-    walk(&loop->taken_hooks, cb, arg);
-    walk(&loop->handles, cb, arg);
 }

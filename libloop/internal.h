@@ -1,10 +1,9 @@
 /* Internal. Every prototype that one file offers to the others, grouped by file: the table of
  * contents of libloop.
  *
- * What may call what: base and sys know nobody; handle.c, request.c, task.c and callback.c stand on
- * them; the phases on these; loop.c on the phases. Handles use handle.c and the watchers of
- * watcher.c, never each other. Other threads, the pool's among them, reach a loop through post.c
- * alone.
+ * What may call what: base and sys know nobody; handle.c, request.c, task.c and callback.h stand on
+ * them; the phases on these; loop.c on the phases. Handles use handle.c and watcher.c, never
+ * each other. Other threads, the pool's among them, reach a loop through post.c alone.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_INTERNAL_H
@@ -56,6 +55,7 @@ struct loop_request_ops {
     const char *type;
     void (*complete)(struct loop_request *request); /* hands the outcome to the user's callback */
     void (*abandon)(struct loop_request *request); /* in a forked child: who worked on it is gone */
+    void (*cancel)(struct loop_request *request);  /* defers its completion with -ECANCELED */
 };
 
 void request_check(const struct loop_request *request, const struct loop_request_ops *ops);
@@ -64,6 +64,7 @@ void request_start(struct loop *loop, struct loop_request *request,
 void request_defer(struct loop_request *request);    /* completes in the pending phase */
 void request_complete(struct loop_request *request); /* completes now */
 bool request_in_flight(const struct loop_request *request);
+int request_cancel(struct loop_request *request); /* -EALREADY: nothing to cancel */
 struct subject request_subject(const struct loop_request *request, loop_function callback);
 
 /* task.c */
@@ -170,11 +171,6 @@ static inline void job_free(struct loop_job *job)
 
 void fs_complete(struct loop_fs *fs); /* calls back, through the door */
 int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb);
-
-/* pool/read_file.c */
-
-char *read_file_take(struct loop_fs *fs);
-int read_file_cancel(struct loop_fs *fs);
 
 /* node.c */
 

@@ -24,14 +24,6 @@
  * SPDX-License-Identifier: MIT */
 #include "internal.h"
 
-_Thread_local char thread_mark;
-
-void thread_wrong(const char *what)
-{
-    panic("use on a thread that does not run the loop (of: %s); use loop_post() or a waker there",
-          what);
-}
-
 static bool alive(const struct loop *loop)
 {
     return loop->active_handles > 0 || loop->active_requests > 0 || loop->queued_tasks > 0 ||

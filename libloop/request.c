@@ -8,7 +8,7 @@
  * SPDX-License-Identifier: MIT */
 #include "internal.h"
 
-enum { REQUEST_IN_FLIGHT = 0x4e90, REQUEST_UNREFERENCED = 1 };
+enum { REQUEST_IN_FLIGHT = 0x4e90, REQUEST_UNREFERENCED = 1, REQUEST_DEFERRED = 2 };
 
 bool request_in_flight(const struct loop_request *request)
 {
@@ -37,8 +37,18 @@ void request_start(struct loop *loop, struct loop_request *request,
     trace(loop, LOOP_TRACE_SUBMITTED, request_subject(request, callback), 0);
 }
 
+int request_cancel(struct loop_request *request)
+{
+    if (!request_in_flight(request) || request->flags & REQUEST_DEFERRED)
+        return -EALREADY;
+    thread_check(request->loop, request->ops->type);
+    request->ops->cancel(request);
+    return 0;
+}
+
 void request_defer(struct loop_request *request)
 {
+    request->flags |= REQUEST_DEFERRED; /* its outcome is decided */
     list_remove(&request->link);
     list_append(&request->loop->pending, &request->link);
 }
@@ -59,7 +69,7 @@ struct subject request_subject(const struct loop_request *request, loop_function
 void loop_request_ref(struct loop_request *request)
 {
     if (request_in_flight(request) && (request->flags & REQUEST_UNREFERENCED)) {
-        request->flags = 0;
+        request->flags &= (uint16_t)~REQUEST_UNREFERENCED;
         request->loop->active_requests++;
     }
 }
@@ -67,7 +77,7 @@ void loop_request_ref(struct loop_request *request)
 void loop_request_unref(struct loop_request *request)
 {
     if (request_in_flight(request) && !(request->flags & REQUEST_UNREFERENCED)) {
-        request->flags = REQUEST_UNREFERENCED;
+        request->flags |= REQUEST_UNREFERENCED;
         request->loop->active_requests--;
     }
 }

@@ -36,6 +36,7 @@ struct loop_fs {
 
     /* private */
     struct loop_job *job;
+    char **owner;                     /* of bytes, in the callback */
     struct loop_read_file *read_file; /* the four steps of loop_fs_read_file, while they last */
     loop_fs_cb cb;
 };
@@ -70,7 +71,7 @@ LOOP_API int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char
  * loop's allocator if it has one. NULL if nothing was read. */
 LOOP_API char *loop_fs_take(struct loop_fs *fs);
 
-/* As loop_work_cancel(). */
+/* As loop_work_cancel(): fs->result is then -ECANCELED. */
 LOOP_API int loop_fs_cancel(struct loop_fs *fs);
 
 #endif

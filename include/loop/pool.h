@@ -62,7 +62,8 @@ LOOP_API int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn f
 
 /* Has done called with -ECANCELED, in a later phase. Work that has not begun never runs. Work that
  * runs is detached: it runs to its end and its outcome is dropped; what data points to must live
- * until then. Returns 0, or -EALREADY if it is not in flight or was cancelled. */
+ * until then. Returns 0,
+ * -EALREADY if it is not in flight or was cancelled, -EINVAL (work NULL). */
 LOOP_API int loop_work_cancel(struct loop_work *work);
 
 /* In fn: whether the work that this thread runs was cancelled, so that it may give up early. */

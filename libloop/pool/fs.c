@@ -52,6 +52,7 @@ static void complete(struct loop_request *request)
     struct fs_job *job = fs->job ? fs_job_of(fs->job) : NULL;
     fs->result = job ? job->result : -ECANCELED;
     fs->bytes = job && job->result >= 0 ? job->bytes : NULL;
+    fs->owner = job ? &job->bytes : NULL;
     fs->stat = job && job->result >= 0 ? &job->stat : NULL;
     if (fs->bytes)
         job->bytes[job->result] = '\0';
@@ -65,9 +66,17 @@ static void abandon(struct loop_request *request)
     loop_container_of(request, struct loop_fs, request)->job = NULL;
 }
 
+static void cancel(struct loop_request *request)
+{
+    struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    pool_cancel(fs->job);
+    fs->job = NULL;
+}
+
 static const struct loop_request_ops fs_ops = {.type = "fs",
                                                .complete = complete,
-                                               .abandon = abandon};
+                                               .abandon = abandon,
+                                               .cancel = cancel};
 
 int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb)
 {
@@ -104,7 +113,6 @@ static int submit(struct loop *loop, struct loop_fs *fs, struct fs_job *job, loo
         return error;
     }
     fs->job = &job->job;
-    fs->read_file = NULL;
     fs->cb = cb;
     request_start(loop, &fs->request, &fs_ops, (loop_function)cb);
     return 0;
@@ -247,24 +255,14 @@ int loop_fs_write(struct loop *loop, struct loop_fs *fs, int fd, const void *byt
 char *loop_fs_take(struct loop_fs *fs)
 {
     char *bytes = NULL;
-    if (fs->read_file)
-        return read_file_take(fs);
-    if (fs->job && fs->bytes) {
-        bytes = fs_job_of(fs->job)->bytes;
-        fs_job_of(fs->job)->bytes = NULL;
+    if (fs->bytes) {
+        bytes = *fs->owner;
+        *fs->owner = NULL;
     }
     return bytes;
 }
 
 int loop_fs_cancel(struct loop_fs *fs)
 {
-    if (!request_in_flight(&fs->request))
-        return -EALREADY;
-    if (fs->read_file)
-        return read_file_cancel(fs);
-    if (!fs->job)
-        return -EALREADY;
-    pool_cancel(fs->job);
-    fs->job = NULL;
-    return 0;
+    return fs ? request_cancel(&fs->request) : -EINVAL;
 }

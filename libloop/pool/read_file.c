@@ -136,6 +136,7 @@ static void complete(struct loop_request *request)
     struct loop_read_file *file = fs->read_file;
     fs->result = file ? file->result : -ECANCELED;
     fs->bytes = file && file->result >= 0 ? file->bytes : NULL;
+    fs->owner = file ? &file->bytes : NULL;
     fs->stat = NULL;
     if (fs->bytes)
         file->bytes[file->result] = '\0';
@@ -148,13 +149,22 @@ static void complete(struct loop_request *request)
 static void abandon(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
-    fs->read_file->user = NULL;
+    if (fs->read_file)
+        fs->read_file->user = NULL;
     fs->read_file = NULL;
+}
+
+/* The step under way runs to its end, sees that nobody waits, and closes. */
+static void cancel(struct loop_request *request)
+{
+    abandon(request);
+    request_defer(request);
 }
 
 static const struct loop_request_ops read_file_ops = {.type = "fs.read_file",
                                                       .complete = complete,
-                                                      .abandon = abandon};
+                                                      .abandon = abandon,
+                                                      .cancel = cancel};
 
 int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char *path, loop_fs_cb cb)
 {
@@ -174,21 +184,5 @@ int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char *path, l
     fs->job = NULL;
     fs->cb = cb;
     request_start(loop, &fs->request, &read_file_ops, (loop_function)cb);
-    return 0;
-}
-
-char *read_file_take(struct loop_fs *fs)
-{
-    char *bytes = fs->read_file->bytes;
-    fs->read_file->bytes = NULL;
-    return bytes;
-}
-
-/* The step under way runs to its end, sees that nobody waits, and closes. */
-int read_file_cancel(struct loop_fs *fs)
-{
-    fs->read_file->user = NULL;
-    fs->read_file = NULL;
-    request_defer(&fs->request);
     return 0;
 }

@@ -43,9 +43,17 @@ static void abandon(struct loop_request *request)
     loop_container_of(request, struct loop_work, request)->job = NULL;
 }
 
+static void cancel(struct loop_request *request)
+{
+    struct loop_work *work = loop_container_of(request, struct loop_work, request);
+    pool_cancel(work->job);
+    work->job = NULL;
+}
+
 static const struct loop_request_ops work_ops = {.type = "work",
                                                  .complete = complete,
-                                                 .abandon = abandon};
+                                                 .abandon = abandon,
+                                                 .cancel = cancel};
 
 int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn fn, loop_work_cb done)
 {
@@ -75,9 +83,5 @@ int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn fn, loop_w
 
 int loop_work_cancel(struct loop_work *work)
 {
-    if (!request_in_flight(&work->request) || !work->job)
-        return -EALREADY;
-    pool_cancel(work->job);
-    work->job = NULL;
-    return 0;
+    return work ? request_cancel(&work->request) : -EINVAL;
 }
