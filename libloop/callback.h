@@ -17,7 +17,6 @@
 static inline void callback_begin(struct loop *loop, struct subject subject, int64_t detail)
 {
     loop->running_cb = subject.callback;
-    loop->now_stale = true;
     trace(loop, LOOP_TRACE_CALLBACK_BEGIN, subject, detail);
 }
 
@@ -25,6 +24,7 @@ static inline void callback_end(struct loop *loop)
 {
     trace(loop, LOOP_TRACE_CALLBACK_END, (struct subject){0}, 0);
     loop->running_cb = NULL;
+    loop->now_stale = true;
     if (!loop->draining && (!list_empty(&loop->ticks) || !list_empty(&loop->microtasks)))
         ticks_drain(loop); /* [DOC: drain] */
 }

@@ -16,7 +16,8 @@ _Thread_local char thread_mark;
 
 void thread_wrong(const char *what)
 {
-    panic("use on a thread that does not run the loop (of: %s); use loop_post() or a waker there",
+    panic("the %s was used on another thread than the one that runs its loop; use loop_post() or "
+          "a waker there",
           what);
 }
 
@@ -36,7 +37,7 @@ void handle_init(struct loop *loop, struct loop_handle *handle, const struct loo
 void handle_misused(const struct loop_handle *handle)
 {
     if (handle->magic == HANDLE_GONE)
-        panic("a %s was used after its close callback; initialise it again first",
+        panic("the %s was used after its close callback; initialise it again first",
               handle->ops->type);
     if (handle->magic != HANDLE_LIVE)
         panic("a handle was used that no init function has seen, or whose memory was overwritten; "
@@ -52,7 +53,7 @@ void handle_stopped(struct loop_handle *handle)
 void loop_close(struct loop_handle *handle, loop_close_cb cb)
 {
     if (handle_usable(handle) < 0)
-        panic("a %s was closed twice; ask loop_is_closing() where that may happen",
+        panic("the %s was closed twice; ask loop_is_closing() where that may happen",
               handle->ops->type);
     handle->ops->stop(handle);
     handle_set_flags(handle, handle->flags | HANDLE_CLOSING);

@@ -66,9 +66,9 @@ static struct loop_options with_defaults(const struct loop_options *given)
 static void init_lists(struct loop *loop)
 {
     struct loop_link *lists[] = {
-        &loop->pending, &loop->idle,    &loop->prepare,    &loop->immediates,  &loop->check,
-        &loop->closing, &loop->ticks,   &loop->microtasks, &loop->taken_hooks, &loop->ending,
-        &loop->posted,  &loop->handles, &loop->requests,
+        &loop->pending, &loop->idle,   &loop->prepare,    &loop->immediates,  &loop->check,
+        &loop->closing, &loop->ticks,  &loop->microtasks, &loop->taken_hooks, &loop->ran_hooks,
+        &loop->ending,  &loop->posted, &loop->handles,    &loop->requests,
     };
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
         list_init(lists[i]);
@@ -151,6 +151,5 @@ int loop_after_fork(struct loop *loop)
         return error;
     pool_after_fork(loop);
     abandon_requests(loop);
-    loop->fork_generation = fork_generation();
     return 0;
 }

@@ -118,7 +118,8 @@ void watcher_init(struct loop_watcher *watcher, int fd,
                   void (*ready)(struct loop_watcher *watcher, int status, uint32_t events));
 int watcher_start(struct loop *loop, struct loop_watcher *watcher, uint32_t wanted);
 void watcher_stop(struct loop *loop, struct loop_watcher *watcher);
-void watchers_apply(struct loop *loop); /* tells the kernel of all changes */
+bool watchers_apply(struct loop *loop); /* tells the kernel of all changes; false: some are lost */
+void watchers_tell_lost(struct loop *loop);
 uint64_t watcher_tag(const struct loop_poller *poller, int fd);
 struct loop_watcher *watcher_for(const struct loop_poller *poller, const struct epoll_event *event);
 
@@ -145,11 +146,13 @@ void post_awake(struct loop *loop);
 struct loop_job {
     struct loop_parcel parcel; /* the way home */
     struct loop_link link;     /* in the pool's queue, or alone */
+    struct loop_pool *pool;    /* while it waits there */
     struct loop_mailbox *mailbox;
     struct loop_allocator allocator;
     struct loop_request *request;          /* NULL: nobody waits any more; loop thread */
     void (*run)(struct loop_job *job);     /* on a thread of the pool */
     void (*discard)(struct loop_job *job); /* nobody waits: let go of the outcome, and of the job */
+    bool begun;                            /* a thread has it, or had it */
     bool canceled;
     bool traced; /* note the times */
     uint64_t started_ns;

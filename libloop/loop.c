@@ -72,6 +72,7 @@ static int run_begin(struct loop *loop, enum loop_mode mode)
     if (loop->running)
         return -EBUSY;
     loop->running = true;
+    loop->now_stale = true;
     loop->thread = &thread_mark;
     if (mode != LOOP_RUN_NOWAIT)
         post_awake(loop); /* a single quick turn need not save its senders a wake-up */

@@ -18,7 +18,7 @@ bool request_in_flight(const struct loop_request *request)
 void request_check(const struct loop_request *request, const struct loop_request_ops *ops)
 {
     if (request_in_flight(request))
-        panic("a %s request was started again before its callback; use one request for each "
+        panic("the %s request was started again before its callback; use one request for each "
               "operation, all zero before its first use",
               ops->type);
 }

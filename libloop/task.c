@@ -41,7 +41,7 @@ void task_queue(struct loop_link *queue, struct loop_task *task)
 {
     struct loop *loop = task->loop;
     if (!task->cb)
-        panic("a task was queued without a callback (as: %s)", type_of(task));
+        panic("a task was queued without a callback (as: %s); give it one", type_of(task));
     thread_check(loop, type_of(task));
     task->id = ++loop->last_id;
     task->cause = loop->running_cb;

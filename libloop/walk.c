@@ -28,5 +28,6 @@ void loop_walk(struct loop *loop, loop_walk_cb cb, void *arg)
     walk(&loop->prepare, cb, arg);
     walk(&loop->check, cb, arg);
     walk(&loop->taken_hooks, cb, arg);
+    walk(&loop->ran_hooks, cb, arg);
     walk(&loop->handles, cb, arg);
 }

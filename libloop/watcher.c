@@ -21,8 +21,11 @@ uint64_t watcher_tag(const struct loop_poller *poller, int fd)
     return (uint64_t)poller->slots[fd].generation << 32 | (uint32_t)fd;
 }
 
+/* A forked child shares the epoll set with its parent, and must leave it alone. */
 static int control(struct loop *loop, int operation, const struct loop_watcher *watcher)
 {
+    if (loop->fork_generation != fork_generation())
+        return -ECHILD;
     struct loop_poller *poller = &loop->poller;
     return sys_epoll_ctl(poller->epoll_fd, operation, watcher->fd, watcher->wanted,
                          watcher_tag(poller, watcher->fd));
@@ -110,7 +113,7 @@ static void forget(struct loop_poller *poller, struct loop_watcher *watcher)
         poller->slots[watcher->fd].watcher = NULL;
         poller->slots[watcher->fd].generation++;
     }
-    list_remove(&watcher->changed);
+    list_remove(&watcher->changed); /* or from the lost */
     watcher->wanted = watcher->known = 0;
 }
 
@@ -135,16 +138,29 @@ static void apply_change(struct loop *loop, struct loop_watcher *watcher)
         return;
     }
     forget(&loop->poller, watcher);
-    watcher->ready(watcher, error == -ENOENT ? -EBADF : error, 0);
+    list_append(&loop->poller.lost, &watcher->changed);
 }
 
-void watchers_apply(struct loop *loop)
+bool watchers_apply(struct loop *loop)
 {
     struct loop_link taken;
     struct loop_link *link;
     list_take(&loop->poller.changed, &taken);
     while ((link = list_pop(&taken)))
         apply_change(loop, loop_container_of(link, struct loop_watcher, changed));
+    return list_empty(&loop->poller.lost);
+}
+
+/* They were closed behind their handles' backs. */
+void watchers_tell_lost(struct loop *loop)
+{
+    struct loop_link taken;
+    struct loop_link *link;
+    list_take(&loop->poller.lost, &taken);
+    while ((link = list_pop(&taken))) {
+        struct loop_watcher *watcher = loop_container_of(link, struct loop_watcher, changed);
+        watcher->ready(watcher, -EBADF, 0);
+    }
 }
 
 /* NULL if the watcher that the event was for has been stopped since. */
@@ -160,6 +176,7 @@ int poller_open(struct loop *loop)
 {
     struct loop_poller *poller = &loop->poller;
     list_init(&poller->changed);
+    list_init(&poller->lost);
     poller->timer.fd = -1;
     poller->armed_ns = LOOP_NEVER;
     poller->epoll_fd = sys_epoll_create();
@@ -193,6 +210,7 @@ int poller_reopen(struct loop *loop)
         return epoll_fd;
     sys_close(poller->epoll_fd);
     poller->epoll_fd = epoll_fd;
+    loop->fork_generation = fork_generation();
     if (poller->timer.fd >= 0) {
         forget(poller, &poller->timer);
         sys_close(poller->timer.fd);

@@ -145,6 +145,7 @@ struct loop_poller {
     uint32_t slot_count;
     uint32_t spin_misses;     /* sleeps in a row that spinning did not avoid */
     struct loop_link changed; /* watchers whose interest the kernel does not know yet */
+    struct loop_link lost;    /* watchers whose descriptor was closed; to be told */
     void *events;             /* events_max of struct epoll_event */
 };
 
@@ -181,6 +182,7 @@ struct loop {
     struct loop_link immediates;  /* 5 tasks */
     struct loop_link check;       /* 5 hooks */
     struct loop_link taken_hooks; /* 3, 5 hooks that have still to run in their phase */
+    struct loop_link ran_hooks;   /* 3, 5 hooks that have run in it */
     struct loop_link closing;     /* 6 handles whose close callback has not come */
     struct loop_link ending;      /* 2, 6 taken from pending or closing, about to be called back */
     struct loop_link ticks;       /* after every callback */
@@ -239,12 +241,13 @@ struct loop_parcel {
 
 /* Makes a loop in the caller's memory; options NULL means all defaults. Opens two descriptors (a
  * third with the first timer that is slept for). Errors: -EINVAL (loop NULL, unknown clock,
- * events_max over INT32_MAX / 16), -EMFILE, -ENFILE, -ENOMEM; nothing is left open then. */
+ * events_max over INT32_MAX / 16), -EMFILE, -ENFILE, -ENOMEM,
+ * -ENOSPC (/proc/sys/fs/epoll/max_user_watches); nothing is left open then. */
 LOOP_API int loop_init(struct loop *loop, const struct loop_options *options);
 
 /* Releases all that loop_init() took. -EBUSY, and nothing is done, inside loop_run() or while
  * anything is left: an active or closing handle, a request in flight, a queued task. Never calls
- * back. */
+ * back. -EINVAL: loop NULL. */
 LOOP_API int loop_fini(struct loop *loop);
 
 /* Runs the loop. Returns 1 if it is still alive (loop_stop(), or a mode of one turn), 0 if nothing
@@ -283,9 +286,10 @@ LOOP_API int loop_backend_fd(const struct loop *loop);
  * It may be early, never late. */
 LOOP_API int64_t loop_backend_timeout(struct loop *loop);
 
-/* In a child of fork(2): gives the loop descriptors of its own, watches all again, and completes
- * what was on the thread pool with -ECANCELED. Errors as loop_init(); the loop can then only be
- * abandoned. In the parent, or twice, it does nothing. */
+/* In a child of fork(2), before anything else is done with the loop but loop_fini(): gives it
+ * descriptors of its own, watches all again, and completes what was on the thread pool with
+ * -ECANCELED. Errors as loop_init(); the loop can then only be abandoned. In the parent, or
+ * twice, it does nothing. */
 LOOP_API int loop_after_fork(struct loop *loop);
 
 /* Stops the handle and lets go of what it holds. cb (may be NULL) comes in the closing phase of

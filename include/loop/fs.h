@@ -63,7 +63,8 @@ LOOP_API int loop_fs_write(struct loop *loop, struct loop_fs *fs, int fd, const 
                            size_t size, int64_t offset, loop_fs_cb cb);
 
 /* The whole file, as Node's fs.readFile reads it: four jobs on the pool, open, fstat, read, close
- * (more reads if it does not end where fstat said). Result: its size. -EFBIG over 1 GiB. */
+ * (more reads if it does not end where fstat said). Result: its size. -EISDIR: a directory; -EFBIG:
+ * over 1 GiB. */
 LOOP_API int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char *path,
                                loop_fs_cb cb);
 

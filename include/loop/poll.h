@@ -19,10 +19,11 @@ enum loop_poll_event {
 
 struct loop_poll;
 
-/* Comes in the poll phase. status 0: events says what is true of what was asked for; an error or a
- * hang-up counts as all that was asked for, so that the next read or write returns it. status
- * -EBADF: the descriptor was closed behind the handle, which has been stopped. The handle may be
- * started anew, stopped, closed or, if stopped, freed in it. */
+/* Comes in the poll phase. status 0: events says what is true of what was asked for; an error or
+ * a hang-up counts as all that was asked for, so that the next read or write returns it. status
+ * -EBADF: the descriptor was closed behind the handle, which has been stopped; this is noticed
+ * when what is asked for changes, or when the number gets a new watcher, and not before. The
+ * handle may be started anew, stopped, closed or, if stopped, freed in it. */
 typedef void (*loop_poll_cb)(struct loop_poll *poll, int status, uint32_t events);
 
 struct loop_poll {

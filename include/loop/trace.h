@@ -41,6 +41,7 @@ enum loop_poll_reason {
     LOOP_POLL_PENDING,   /* 0: a completion is pending */
     LOOP_POLL_CLOSING,   /* 0: a handle is closing */
     LOOP_POLL_NOT_ALIVE, /* 0: nothing is left to wait for */
+    LOOP_POLL_LOST,      /* 0: a handle must be told that its descriptor was closed */
     LOOP_POLL_TIMER,     /* until the next timer */
     LOOP_POLL_EVENTS,    /* no bound: only descriptors, other threads and work can wake it */
 };
@@ -104,6 +105,7 @@ struct loop_trace_text {
     /* private */
     int fd;
     bool colour;
+    bool started;       /* start_ns is known */
     bool lane_open;     /* the lane's name has been printed */
     bool may_sleep;     /* said the last poll */
     uint64_t start_ns;  /* of the first event */

@@ -14,7 +14,7 @@ const char *loop_strerror(int error)
 {
     if (error == 0)
         return "no error";
-    const char *text = error < 0 ? strerrordesc_np(-error) : NULL;
+    const char *text = error < 0 && error > INT32_MIN ? strerrordesc_np(-error) : NULL;
     return text ? text : "unknown error";
 }
 
@@ -22,6 +22,6 @@ const char *loop_error_name(int error)
 {
     if (error == 0)
         return "OK";
-    const char *name = error < 0 ? strerrorname_np(-error) : NULL;
+    const char *name = error < 0 && error > INT32_MIN ? strerrorname_np(-error) : NULL;
     return name ? name : "UNKNOWN";
 }

@@ -33,10 +33,11 @@ static inline void list_append(struct loop_link *list, struct loop_link *link)
 
 _Noreturn void list_corrupt(void);
 
-/* Whether the links of a walk agree: link, and next, which was read from it. */
+/* Whether the links of a walk agree: link, and next, which was read from it. A link that was
+ * initialised anew leads to itself. */
 static inline void list_check(const struct loop_link *link, const struct loop_link *next)
 {
-    if (__builtin_expect(next->prev != link, 0))
+    if (__builtin_expect(next->prev != link || next == link, 0))
         list_corrupt();
 }
 
@@ -59,6 +60,18 @@ static inline void list_take(struct loop_link *from, struct loop_link *taken)
     *taken = *from;
     taken->next->prev = taken;
     taken->prev->next = taken;
+    list_init(from);
+}
+
+/* Moves all of from to the front of list, in order. */
+static inline void list_prepend_all(struct loop_link *list, struct loop_link *from)
+{
+    if (list_empty(from))
+        return;
+    from->prev->next = list->next;
+    list->next->prev = from->prev;
+    list->next = from->next;
+    from->next->prev = list;
     list_init(from);
 }
 

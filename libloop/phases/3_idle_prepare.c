@@ -72,7 +72,8 @@ void loop_hook_stop(struct loop_hook *hook)
     handle_stop(&hook->handle);
 }
 
-/* The hooks still to run are on a list of the loop's, where loop_walk() finds them. */
+/* What has run goes to a list of its own, so that a hook started meanwhile is not put before the
+ * ones that have still to run. loop_walk() knows these lists. */
 void hooks_run(struct loop *loop, struct loop_link *hooks)
 {
     struct loop_link *link;
@@ -81,11 +82,12 @@ void hooks_run(struct loop *loop, struct loop_link *hooks)
         struct loop_hook *hook = hook_of(link);
         if (!handle_is_active(&hook->handle))
             list_corrupt();
-        list_append(hooks, link);
+        list_append(&loop->ran_hooks, link);
         callback_begin(loop, handle_subject(&hook->handle, (loop_function)hook->cb), 0);
         hook->cb(hook);
         callback_end(loop);
     }
+    list_prepend_all(hooks, &loop->ran_hooks);
 }
 
 void phase_idle(struct loop *loop)

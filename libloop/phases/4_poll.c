@@ -163,6 +163,7 @@ static void dispatch(struct loop *loop, int count)
     struct epoll_event *events = loop->poller.events;
     struct loop_watcher *watcher;
     int late = 0;
+    watchers_tell_lost(loop);
     for (int i = 0; i < count; i++) {
         watcher = watcher_for(&loop->poller, &events[i]);
         if (watcher && watcher->last)
@@ -181,7 +182,8 @@ static void dispatch(struct loop *loop, int count)
 void phase_poll(struct loop *loop, struct poll_limit limit)
 {
     phase_enter(loop, LOOP_PHASE_POLL);
-    watchers_apply(loop);
+    if (!watchers_apply(loop))
+        limit = (struct poll_limit){0, LOOP_POLL_LOST};
     trace_poll(loop, limit);
     int count = wait_for_events(loop, limit.until_ns);
     loop_update_now(loop);

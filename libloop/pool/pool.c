@@ -58,7 +58,9 @@ static struct loop_job *next_job(struct loop_pool *pool)
         pool->idle--;
     }
     pool->queued--;
-    return loop_container_of(list_pop(&pool->queue), struct loop_job, link);
+    struct loop_job *job = loop_container_of(list_pop(&pool->queue), struct loop_job, link);
+    atomic_put(&job->begun, true);
+    return job;
 }
 
 static void send_home(struct loop_job *job)
@@ -177,6 +179,7 @@ int pool_submit(struct loop *loop, struct loop_job *job)
     int error = pool_of(loop, &pool);
     if (error)
         return error;
+    job->pool = pool;
     job->parcel.deliver = deliver;
     job->mailbox = mailbox_retain(loop->mailbox);
     job->traced = loop->trace != NULL;
@@ -190,10 +193,14 @@ int pool_submit(struct loop *loop, struct loop_job *job)
     return error;
 }
 
-static bool take_back(struct loop_pool *pool, struct loop_job *job)
+/* The pool is there for as long as jobs wait in it. */
+static bool take_back(struct loop_job *job)
 {
+    struct loop_pool *pool = job->pool;
+    if (atomic_get(&job->begun))
+        return false;
     sys_lock(&pool->lock);
-    bool waits = !list_empty(&job->link);
+    bool waits = !job->begun;
     if (waits) {
         list_remove(&job->link);
         pool->queued--;
@@ -205,12 +212,10 @@ static bool take_back(struct loop_pool *pool, struct loop_job *job)
 void pool_cancel(struct loop_job *job)
 {
     struct loop_request *request = job->request;
-    struct loop_pool *pool;
     job->request = NULL;
     request->loop->clock_holds--;
     atomic_put(&job->canceled, true);
-    pool_of(request->loop, &pool);
-    if (take_back(pool, job)) {
+    if (take_back(job)) {
         mailbox_release(job->mailbox);
         job->discard(job);
     }

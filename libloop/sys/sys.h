@@ -266,9 +266,10 @@ static inline void sys_at_fork_in_child(void (*handler)(void))
     pthread_atfork(NULL, NULL, handler);
 }
 
+/* NULL in a set-user-ID program: its environment is somebody else's. */
 static inline const char *sys_environment(const char *name)
 {
-    return getenv(name);
+    return secure_getenv(name);
 }
 
 static inline void sys_each_module(int (*visit)(struct dl_phdr_info *, size_t, void *), void *arg)

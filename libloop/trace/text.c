@@ -181,8 +181,9 @@ static void work_done(struct loop_trace_text *text, const struct loop_trace_even
 static void emit(struct loop_trace *trace, const struct loop_trace_event *event)
 {
     struct loop_trace_text *text = text_of(trace);
-    if (text->start_ns == 0)
+    if (!text->started)
         text->start_ns = text->last_ns = event->time_ns;
+    text->started = true;
     switch (event->kind) {
     case LOOP_TRACE_TURN:
         turn(text, event);

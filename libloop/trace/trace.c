@@ -123,6 +123,7 @@ const char *loop_poll_reason_text(enum loop_poll_reason reason)
         [LOOP_POLL_PENDING] = "a completion is pending",
         [LOOP_POLL_CLOSING] = "a handle is closing",
         [LOOP_POLL_NOT_ALIVE] = "nothing is left to wait for",
+        [LOOP_POLL_LOST] = "a descriptor was closed behind its handle",
         [LOOP_POLL_TIMER] = "the next timer",
         [LOOP_POLL_EVENTS] = "no timer, only events",
     };

@@ -27,7 +27,7 @@ static __attribute__((noinline)) void close_a_timer_twice(void)
 static void a_panic_is_followed_by_the_stack(void **state)
 {
     (void)state;
-    assert_panics(close_a_timer_twice, "a timer was closed twice");
+    assert_panics(close_a_timer_twice, "the timer was closed twice");
     assert_panics(close_a_timer_twice, " loop_close");
     assert_panics(close_a_timer_twice, " close_a_timer_twice+0x");
 }

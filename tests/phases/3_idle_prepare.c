@@ -83,6 +83,22 @@ static void a_hook_started_in_a_callback_runs_from_the_next_turn(void **state)
     stop_all(hooks, 2);
 }
 
+static void a_hook_started_in_a_callback_keeps_its_place_in_start_order(void **state)
+{
+    struct loop *loop = *state;
+    struct named hooks[3];
+    start(loop, loop_prepare_init, &hooks[0], "a");
+    start(loop, loop_prepare_init, &hooks[1], "b");
+    hooks[0].other = &hooks[2];
+    hooks[2].name = "new";
+    loop_prepare_init(loop, &hooks[2].hook);
+    loop_hook_start(&hooks[0].hook, start_other);
+    loop_run(loop, LOOP_RUN_NOWAIT);
+    loop_run(loop, LOOP_RUN_NOWAIT);
+    assert_said("a b a b new");
+    stop_all(hooks, 3);
+}
+
 static void stop_other(struct loop_hook *hook)
 {
     on_hook(hook);
@@ -193,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         virtual_test(each_kind_runs_in_start_order_at_its_place),
         virtual_test(a_hook_started_in_a_callback_runs_from_the_next_turn),
+        virtual_test(a_hook_started_in_a_callback_keeps_its_place_in_start_order),
         virtual_test(a_hook_stopped_before_it_ran_does_not_run),
         virtual_test(a_hook_may_close_itself_and_its_peers),
         virtual_test(starting_an_active_hook_takes_the_new_callback_in_the_old_place),

@@ -179,8 +179,8 @@ static void use_after_close(void)
 static void misuse_panics_with_a_sentence(void **state)
 {
     (void)state;
-    assert_panics(close_twice, "a timer was closed twice");
-    assert_panics(use_after_close, "a timer was used after its close callback");
+    assert_panics(close_twice, "the timer was closed twice");
+    assert_panics(use_after_close, "the timer was used after its close callback");
 }
 
 int main(void)
