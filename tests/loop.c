@@ -403,6 +403,30 @@ static void a_child_does_not_undo_what_its_parent_watches(void **state)
     close(ends[1]);
 }
 
+static int finish_forked(void *arg)
+{
+    struct loop *loop = arg;
+    loop_poll_stop(&forked_watch);
+    if (loop_poll_start(&forked_watch, LOOP_READABLE, on_readable) != -ECHILD)
+        return 1;
+    return loop_fini(loop);
+}
+
+static void a_child_may_finish_its_copy_and_leave_the_parent_be(void **state)
+{
+    struct loop *loop = *state;
+    int ends[2];
+    assert_int_equal(0, pipe(ends));
+    loop_poll_init(loop, &forked_watch, ends[0]);
+    assert_int_equal(0, loop_poll_start(&forked_watch, LOOP_READABLE, on_readable));
+    in_child(finish_forked, loop);
+    assert_int_equal(1, write(ends[1], "x", 1));
+    assert_int_equal(0, loop_run(loop, LOOP_RUN_DEFAULT));
+    assert_said("readable");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static int no_descriptors(void *arg)
 {
     struct loop loop;
@@ -537,6 +561,7 @@ int main(void)
         real_test(another_loop_can_host_ours),
         real_test(a_forked_child_runs_its_copy_only_after_loop_after_fork),
         real_test(a_child_does_not_undo_what_its_parent_watches),
+        real_test(a_child_may_finish_its_copy_and_leave_the_parent_be),
         virtual_test(without_descriptors_init_fails_and_leaves_nothing),
         virtual_test(without_a_descriptor_for_the_timerfd_timers_still_run),
         virtual_test(errors_have_names_and_sentences),

@@ -274,6 +274,42 @@ static void a_descriptor_closed_behind_the_handle_is_told_when_the_asking_change
     close(a.peer);
 }
 
+static void on_immediate(struct loop_task *task)
+{
+    (void)task;
+    say("immediate");
+}
+
+static void on_lost(struct loop_poll *poll, int status, uint32_t events)
+{
+    static struct loop_task task;
+    on_event(poll, status, events);
+    loop_immediate(poll->handle.loop, &task, on_immediate);
+}
+
+static void on_far_timer(struct loop_timer *timer)
+{
+    (void)timer;
+    say("timer");
+}
+
+/* On the virtual clock a sleep would be a jump to the timer. */
+static void what_a_lost_handle_queues_does_not_wait_for_a_sleep(void **state)
+{
+    struct loop *loop = *state;
+    struct loop_timer timer;
+    struct watch a;
+    open_watch(loop, &a, "a");
+    assert_int_equal(0, loop_poll_start(&a.poll, LOOP_READABLE, on_lost));
+    loop_timer_init(loop, &timer);
+    loop_timer_start(&timer, LOOP_SEC, 0, on_far_timer);
+    close(a.fd);
+    assert_int_equal(0, loop_poll_start(&a.poll, LOOP_WRITABLE, on_lost));
+    assert_int_equal(0, loop_run(loop, LOOP_RUN_DEFAULT));
+    assert_said("a:EBADF immediate timer");
+    close(a.peer);
+}
+
 /* epoll watches the open file, which the dup keeps open. */
 static void nothing_comes_from_a_dup_after_stop(void **state)
 {
@@ -390,6 +426,7 @@ int main(void)
         real_test(a_reused_descriptor_number_does_not_see_a_stale_event),
         real_test(a_descriptor_closed_behind_the_handle_is_told_when_its_number_is_used_again),
         real_test(a_descriptor_closed_behind_the_handle_is_told_when_the_asking_changes),
+        virtual_test(what_a_lost_handle_queues_does_not_wait_for_a_sleep),
         real_test(nothing_comes_from_a_dup_after_stop),
         real_test(a_callback_may_close_every_handle),
         real_test(more_events_than_a_batch_holds_all_arrive),
