@@ -58,6 +58,7 @@ struct demo {
     pthread_t thread;
     int ends[2];
     unsigned found;
+    unsigned dropped; /* what cancelled work found, if a thread had begun it */
 };
 
 static struct demo demo = {.json_path = "/tmp/libloop-demo.json", .file_path = "/etc/os-release"};
@@ -193,7 +194,8 @@ static void on_primes(struct loop_work *work, int status)
 static void on_canceled(struct loop_work *work, int status)
 {
     (void)work;
-    tell("%s: cancelled before a thread took it", loop_error_name(status));
+    tell("%s: cancelled, and told at once, whether or not a thread had begun",
+         loop_error_name(status));
 }
 
 /* A thread of the program's own: it posts a task and rings a bell. */
@@ -253,6 +255,7 @@ static void start_timers_and_hooks(struct loop *loop)
 static void start_work(struct loop *loop)
 {
     demo.primes.request.data = &demo.found;
+    demo.doomed.request.data = &demo.dropped;
     check("the file", loop_fs_read_file(loop, &demo.file, demo.file_path, on_file));
     check("the work", loop_work(loop, &demo.primes, count_primes, on_primes));
     check("the doomed work", loop_work(loop, &demo.doomed, count_primes, on_canceled));

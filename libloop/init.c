@@ -100,14 +100,34 @@ int loop_init(struct loop *loop, const struct loop_options *options)
     return 0;
 }
 
-/* Node's words are let go of here: their timers and tasks are the library's own. */
+static void count(struct loop_handle *handle, void *arg)
+{
+    (void)handle;
+    ++*(size_t *)arg;
+}
+
+static size_t length(const struct loop_link *list)
+{
+    size_t length = 0;
+    for (struct loop_link *link = list->next; link != list; link = link->next)
+        length++;
+    return length;
+}
+
+/* More timers and tasks than Node's words have made, which are the library's own to let go of. */
+static bool timers_or_tasks_left(struct loop *loop)
+{
+    size_t left = length(&loop->immediates) + length(&loop->ticks) + length(&loop->microtasks);
+    timers_walk(loop, count, &left);
+    return left > node_entries(loop);
+}
+
 static bool anything_left(struct loop *loop)
 {
-    return !wheel_empty(&loop->wheel) || !list_empty(&loop->pending) || !list_empty(&loop->idle) ||
-           !list_empty(&loop->prepare) || !list_empty(&loop->immediates) ||
-           !list_empty(&loop->check) || !list_empty(&loop->closing) || !list_empty(&loop->ticks) ||
-           !list_empty(&loop->microtasks) || !list_empty(&loop->handles) ||
-           !list_empty(&loop->requests) || post_has_tasks(loop);
+    return !list_empty(&loop->pending) || !list_empty(&loop->idle) || !list_empty(&loop->prepare) ||
+           !list_empty(&loop->check) || !list_empty(&loop->closing) ||
+           !list_empty(&loop->handles) || !list_empty(&loop->requests) || post_has_tasks(loop) ||
+           timers_or_tasks_left(loop);
 }
 
 int loop_fini(struct loop *loop)
@@ -117,9 +137,9 @@ int loop_fini(struct loop *loop)
     thread_check(loop, "loop");
     if (loop->running)
         return -EBUSY;
-    node_fini(loop);
     if (anything_left(loop))
         return -EBUSY;
+    node_fini(loop);
     trace_fini(loop);
     mailbox_close(loop);
     poller_close(loop);
@@ -136,6 +156,7 @@ static void abandon_requests(struct loop *loop)
         request->ops->abandon(request);
         request_defer(request);
     }
+    loop->clock_holds = 0;
 }
 
 int loop_after_fork(struct loop *loop)
@@ -149,7 +170,7 @@ int loop_after_fork(struct loop *loop)
         error = mailbox_reopen(loop);
     if (error)
         return error;
-    pool_after_fork(loop);
     abandon_requests(loop);
+    pool_after_fork(loop);
     return 0;
 }

@@ -177,6 +177,7 @@ int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb);
 
 /* node.c */
 
+size_t node_entries(const struct loop *loop); /* timers and tasks that are the library's own */
 void node_fini(struct loop *loop);
 
 /* trace/trace.c */

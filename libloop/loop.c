@@ -74,6 +74,7 @@ static int run_begin(struct loop *loop, enum loop_mode mode)
     loop->running = true;
     loop->now_stale = true;
     loop->thread = &thread_mark;
+    trace(loop, LOOP_TRACE_RUN_BEGIN, (struct subject){0}, 0);
     if (mode != LOOP_RUN_NOWAIT)
         post_awake(loop); /* a single quick turn need not save its senders a wake-up */
     if (!loop->stopping)

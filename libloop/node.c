@@ -121,8 +121,8 @@ static void on_task(struct loop_task *task)
 
 static uint64_t node_delay(uint64_t delay_ns)
 {
-    uint64_t ms = delay_ns / LOOP_MS;
-    return ms >= 1 && ms <= DELAY_MAX_MS ? ms * LOOP_MS : LOOP_MS;
+    bool fits = delay_ns >= LOOP_MS && delay_ns <= DELAY_MAX_MS * LOOP_MS;
+    return fits ? delay_ns - delay_ns % LOOP_MS : LOOP_MS;
 }
 
 static loop_id set_timer(struct loop *loop, uint64_t delay_ns, bool again, loop_node_fn fn,
@@ -219,6 +219,16 @@ void loop_id_ref(struct loop *loop, loop_id id)
 void loop_id_unref(struct loop *loop, loop_id id)
 {
     set_ref(loop, id, loop_unref, loop_task_unref);
+}
+
+/* Each is one active timer or one queued task, but for a timeout whose function runs. */
+size_t node_entries(const struct loop *loop)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; loop->node && i < loop->node->chunk_count; i++)
+        for (uint32_t k = 0; k < CHUNK; k++)
+            count += loop->node->chunks[i][k].kind != FREE;
+    return count;
 }
 
 void node_fini(struct loop *loop)

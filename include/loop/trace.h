@@ -29,6 +29,7 @@ enum loop_trace_kind {
     LOOP_TRACE_SUBMITTED,    /* a request was started */
     LOOP_TRACE_WORK_STARTED, /* a thread of the pool took it; detail: the thread's number */
     LOOP_TRACE_WORK_DONE,    /* and is done with it */
+    LOOP_TRACE_RUN_BEGIN,    /* loop_run() was called */
     LOOP_TRACE_RUN_END,      /* loop_run() returns; detail: what it returns */
 };
 
@@ -113,7 +114,8 @@ struct loop_trace_text {
     uint64_t poll_ns;   /* when poll began */
     uint64_t work_ns;   /* when a thread took the work whose callback comes next */
     uint64_t worked_ns; /* how long it took */
-    int64_t worker;     /* which thread; -1: none */
+    uint32_t work_id;   /* whose work that was */
+    int64_t worker;     /* which thread's */
 };
 
 LOOP_API void loop_trace_text(struct loop *loop, struct loop_trace_text *text, int fd, bool colour);

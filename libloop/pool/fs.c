@@ -63,7 +63,9 @@ static void complete(struct loop_request *request)
 
 static void abandon(struct loop_request *request)
 {
-    loop_container_of(request, struct loop_fs, request)->job = NULL;
+    struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    fs->job->request = NULL;
+    fs->job = NULL;
 }
 
 static void cancel(struct loop_request *request)

@@ -35,7 +35,9 @@ struct loop_pool {
     uint32_t queue_max;
     uint32_t threads;
     uint32_t threads_max;
-    uint32_t idle;
+    uint32_t numbered; /* threads that have their number, for the trace */
+    uint32_t busy;     /* threads that run a job */
+    uint32_t idle;     /* threads that wait to be told of one */
     uint32_t fork_generation;
     bool ending;
     size_t stack_size;
@@ -58,6 +60,7 @@ static struct loop_job *next_job(struct loop_pool *pool)
         pool->idle--;
     }
     pool->queued--;
+    pool->busy++;
     struct loop_job *job = loop_container_of(list_pop(&pool->queue), struct loop_job, link);
     atomic_put(&job->begun, true);
     return job;
@@ -80,7 +83,6 @@ static void run(struct loop_job *job, uint32_t worker)
     current_job = NULL;
     if (job->traced)
         job->done_ns = sys_clock_ns(CLOCK_MONOTONIC);
-    send_home(job);
 }
 
 static void *thread_main(void *arg)
@@ -88,10 +90,14 @@ static void *thread_main(void *arg)
     struct loop_pool *pool = arg;
     struct loop_job *job;
     sys_lock(&pool->lock);
-    uint32_t worker = pool->threads;
+    uint32_t worker = ++pool->numbered;
     while ((job = next_job(pool))) {
         sys_unlock(&pool->lock);
         run(job, worker);
+        sys_lock(&pool->lock);
+        pool->busy--; /* before the loop hears of it, and may submit the next */
+        sys_unlock(&pool->lock);
+        send_home(job);
         sys_lock(&pool->lock);
     }
     sys_unlock(&pool->lock);
@@ -103,7 +109,6 @@ bool loop_work_canceled(void)
     return current_job && atomic_get(&current_job->canceled);
 }
 
-/* Under the lock, which keeps the thread from looking at its number before it is counted. */
 static int start_thread(struct loop_pool *pool)
 {
     int error = sys_thread_start(&pool->ids[pool->threads], pool->stack_size, pool->name,
@@ -118,7 +123,8 @@ static int enqueue(struct loop_pool *pool, struct loop_job *job)
 {
     if (pool->queued >= pool->queue_max)
         return -EAGAIN;
-    if (pool->queued >= pool->idle && pool->threads < pool->threads_max && start_thread(pool) < 0 &&
+    bool all_are_needed = pool->queued >= pool->threads - pool->busy;
+    if (all_are_needed && pool->threads < pool->threads_max && start_thread(pool) < 0 &&
         pool->threads == 0)
         return -EAGAIN;
     list_append(&pool->queue, &job->link);
@@ -279,8 +285,9 @@ uint32_t loop_pool_threads(struct loop_pool *pool)
     return threads;
 }
 
-/* The threads were not copied, and the locks are as they happened to be. Jobs that waited are let
- * go; those that ran belonged to their threads. */
+/* The threads were not copied, and the locks are as they happened to be. Jobs that waited go home,
+ * where nobody waits for them: another loop of the process may not have been told of the fork yet.
+ * Jobs that ran belonged to their threads. */
 void pool_after_fork(struct loop *loop)
 {
     struct loop_pool *pool;
@@ -291,11 +298,10 @@ void pool_after_fork(struct loop *loop)
     pool->fork_generation = fork_generation();
     sys_mutex_init(&pool->lock);
     sys_cond_init(&pool->work_waits);
-    pool->threads = pool->idle = pool->queued = 0;
+    pool->threads = pool->numbered = pool->busy = pool->idle = pool->queued = 0;
     while ((link = list_pop(&pool->queue))) {
         struct loop_job *job = loop_container_of(link, struct loop_job, link);
-        mailbox_release(job->mailbox);
-        job->discard(job);
+        job->begun = true;
+        send_home(job);
     }
-    loop->clock_holds = 0;
 }

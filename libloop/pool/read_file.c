@@ -29,6 +29,16 @@ struct loop_read_file {
 
 static void read_some(struct loop_read_file *file);
 
+/* While the user's request is in flight it alone says whether the loop is kept alive; afterwards
+ * what is left of the work does. */
+static void step_begun(struct loop_read_file *file)
+{
+    if (file->user)
+        loop_request_unref(&file->step.request);
+    else
+        loop_request_ref(&file->step.request);
+}
+
 static void free_file(struct loop_read_file *file)
 {
     memory_resize(&file->allocator, file->bytes, 0);
@@ -53,10 +63,12 @@ static void on_closed(struct loop_fs *step)
 static void close_with(struct loop_read_file *file, ssize_t result)
 {
     file->result = result;
-    if (loop_fs_close(file->step.request.loop, &file->step, file->fd, on_closed) == 0)
+    if (loop_fs_close(file->step.request.loop, &file->step, file->fd, on_closed) < 0) {
+        sys_close(file->fd);
+        finish(file);
         return;
-    sys_close(file->fd);
-    finish(file);
+    }
+    step_begun(file);
 }
 
 /* The first piece is taken as it is; most files have no second. */
@@ -99,6 +111,8 @@ static void read_some(struct loop_read_file *file)
     int error = loop_fs_read(file->step.request.loop, &file->step, file->fd, size, -1, on_read);
     if (error)
         close_with(file, error);
+    else
+        step_begun(file);
 }
 
 static void on_stat(struct loop_fs *step)
@@ -128,6 +142,8 @@ static void on_open(struct loop_fs *step)
     int error = loop_fs_fstat(step->request.loop, step, file->fd, on_stat);
     if (error)
         close_with(file, error);
+    else
+        step_begun(file);
 }
 
 static void complete(struct loop_request *request)
@@ -157,7 +173,9 @@ static void abandon(struct loop_request *request)
 /* The step under way runs to its end, sees that nobody waits, and closes. */
 static void cancel(struct loop_request *request)
 {
+    struct loop_read_file *file = loop_container_of(request, struct loop_fs, request)->read_file;
     abandon(request);
+    step_begun(file);
     request_defer(request);
 }
 
@@ -180,6 +198,7 @@ int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char *path, l
         free_file(file);
         return error;
     }
+    step_begun(file);
     fs->read_file = file;
     fs->job = NULL;
     fs->cb = cb;

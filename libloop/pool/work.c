@@ -40,7 +40,9 @@ static void complete(struct loop_request *request)
 
 static void abandon(struct loop_request *request)
 {
-    loop_container_of(request, struct loop_work, request)->job = NULL;
+    struct loop_work *work = loop_container_of(request, struct loop_work, request);
+    work->job->request = NULL;
+    work->job = NULL;
 }
 
 static void cancel(struct loop_request *request)

@@ -13,7 +13,7 @@
 
 #include <stdio.h>
 
-enum { NAMES = 256, NAME_SIZE = 56 };
+enum { NAMES = 256, NAME_SIZE = 120 };
 
 struct name {
     loop_function function;

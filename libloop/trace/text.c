@@ -116,7 +116,7 @@ static void put_remarks(struct loop_trace_text *text, const struct loop_trace_ev
     char cause[NAME_SIZE] = "main";
     if (event->phase == LOOP_PHASE_TIMERS && !is_drained(event))
         put(text, "  %s late", duration((uint64_t)event->detail, time));
-    if (text->worker >= 0)
+    if (event->id == text->work_id)
         put(text, "  worker %d, %s", (int)text->worker, duration(text->worked_ns, time));
     if (event->cause)
         loop_function_name(event->cause, cause, sizeof(cause));
@@ -124,7 +124,6 @@ static void put_remarks(struct loop_trace_text *text, const struct loop_trace_ev
         snprintf(cause, sizeof(cause), "loop_post()");
     put(text, "%s  %s %s%s", style(text, FAINT), text->colour ? "←" : "<-", cause,
         style(text, PLAIN));
-    text->worker = -1;
 }
 
 static void callback(struct loop_trace_text *text, const struct loop_trace_event *event)
@@ -174,6 +173,7 @@ static void poll_end(struct loop_trace_text *text, const struct loop_trace_event
 
 static void work_done(struct loop_trace_text *text, const struct loop_trace_event *event)
 {
+    text->work_id = event->id;
     text->worker = event->detail;
     text->worked_ns = event->time_ns - text->work_ns;
 }
@@ -206,9 +206,12 @@ static void emit(struct loop_trace *trace, const struct loop_trace_event *event)
     case LOOP_TRACE_WORK_DONE:
         work_done(text, event);
         break;
+    case LOOP_TRACE_RUN_BEGIN:
+        text->lane_open = false;
+        text->last_ns = event->time_ns;
+        break;
     case LOOP_TRACE_RUN_END:
         text->awake_ns += event->time_ns - text->last_ns;
-        text->last_ns = event->time_ns;
         break;
     default: /* what is started is seen when it runs */
         break;

@@ -162,14 +162,11 @@ void trace_from_environment(struct loop *loop)
         complain(asked, "unknown; use text or chrome:FILE");
         return;
     }
-    int fd = text ? -1 : open_chrome(asked + strlen(chrome));
-    if (!text && fd < 0) {
-        complain(asked, loop_strerror(fd));
-        return;
-    }
     struct environment_trace *own = memory_resize(&loop->options.allocator, NULL, sizeof(*own));
-    if (!own) {
-        complain(asked, loop_strerror(-ENOMEM));
+    int fd = text || !own ? -ENOMEM : open_chrome(asked + strlen(chrome));
+    if (!own || (!text && fd < 0)) {
+        complain(asked, loop_strerror(fd));
+        memory_resize(&loop->options.allocator, own, 0);
         return;
     }
     own->fd = fd;
