@@ -52,20 +52,28 @@ static void put(struct loop_trace_chrome *chrome, const char *format, ...)
     chrome->used += (size_t)length;
 }
 
-static double us(uint64_t ns)
+/* Microseconds as text, with a point in every locale. */
+struct stamp {
+    char text[32];
+};
+
+static struct stamp us(uint64_t ns)
 {
-    return (double)ns / (double)LOOP_US;
+    struct stamp stamp;
+    snprintf(stamp.text, sizeof(stamp.text), "%llu.%03u", (unsigned long long)(ns / LOOP_US),
+             (unsigned)(ns % LOOP_US));
+    return stamp;
 }
 
 static void begin(struct loop_trace_chrome *chrome, const char *name, int track, uint64_t time_ns)
 {
-    put(chrome, ",\n{\"ph\":\"B\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"name\":\"%s\"}", track,
-        us(time_ns), name);
+    put(chrome, ",\n{\"ph\":\"B\",\"pid\":1,\"tid\":%d,\"ts\":%s,\"name\":\"%s\"}", track,
+        us(time_ns).text, name);
 }
 
 static void end(struct loop_trace_chrome *chrome, int track, uint64_t time_ns)
 {
-    put(chrome, ",\n{\"ph\":\"E\",\"pid\":1,\"tid\":%d,\"ts\":%.3f}", track, us(time_ns));
+    put(chrome, ",\n{\"ph\":\"E\",\"pid\":1,\"tid\":%d,\"ts\":%s}", track, us(time_ns).text);
 }
 
 /* ph "s": the arrow begins here; "f": it ends here, in the slice that has just begun. */
@@ -73,9 +81,9 @@ static void arrow(struct loop_trace_chrome *chrome, const char *ph,
                   const struct loop_trace_event *event)
 {
     put(chrome,
-        ",\n{\"ph\":\"%s\",\"bp\":\"e\",\"pid\":1,\"tid\":%d,\"ts\":%.3f,\"id\":%u,"
+        ",\n{\"ph\":\"%s\",\"bp\":\"e\",\"pid\":1,\"tid\":%d,\"ts\":%s,\"id\":%u,"
         "\"cat\":\"cause\",\"name\":\"%s\"}",
-        ph, LOOP_TRACK, us(event->time_ns), event->id, event->type);
+        ph, LOOP_TRACK, us(event->time_ns).text, event->id, event->type);
 }
 
 static void end_phase(struct loop_trace_chrome *chrome, uint64_t time_ns)

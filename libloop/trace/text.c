@@ -116,7 +116,7 @@ static void put_remarks(struct loop_trace_text *text, const struct loop_trace_ev
     char cause[NAME_SIZE] = "main";
     if (event->phase == LOOP_PHASE_TIMERS && !is_drained(event))
         put(text, "  %s late", duration((uint64_t)event->detail, time));
-    if (event->id == text->work_id)
+    if (event->id != 0 && event->id == text->work_id)
         put(text, "  worker %d, %s", (int)text->worker, duration(text->worked_ns, time));
     if (event->cause)
         loop_function_name(event->cause, cause, sizeof(cause));

@@ -66,7 +66,7 @@ def a_regular_file_as_standard_input_is_refused():
 def all_results_of_the_threads_arrive():
     code, out, _ = example('04_threads')
     lines = out.splitlines()
-    expect(code == 0 and len(lines) == 10 and lines[-1] == 'all threads are done', out)
+    expect(code == 0 and len(lines) == 10 and lines[-1] == 'all results are here', out)
     for thread in range(3):
         sums = [int(line.split()[-1]) for line in lines if line.startswith(f'thread {thread}:')]
         expect(len(sums) == 3 and sums == sorted(sums), f'thread {thread}: {sums}')

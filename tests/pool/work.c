@@ -1,13 +1,13 @@
 /* Work: functions of the program's on threads of the pool.
  *
  * fn runs on another thread, done on the loop's, in the poll phase. Work begins in the order of its
- * submission, and what comes of it does not depend on the number of threads. Threads are started when
- * work waits and none is free, and not before. A queue that is full, or a pool that gets no thread,
- * refuses work and changes nothing. Work that waits can be cancelled and never runs; work that runs is
- * left to itself and nobody is told what came of it; either way done comes once, later, with
- * -ECANCELED. The loop can end before such work does, and a pool that is destroyed waits for all that
- * was submitted. A virtual clock stands still while work is in flight. In a forked child there is no
- * thread that could finish the parent's work, so it is cancelled.
+ * submission, and what comes of it does not depend on the number of threads. Threads are started
+ * when work waits and none is free, and not before. A queue that is full, or a pool that gets no
+ * thread, refuses work and changes nothing. Work that waits can be cancelled and never runs; work
+ * that runs is left to itself and nobody is told what came of it; either way done comes once,
+ * later, with -ECANCELED. The loop can end before such work does, and a pool that is destroyed
+ * waits for all that was submitted. A virtual clock stands still while work is in flight. In a
+ * forked child there is no thread that could finish the parent's work, so it is cancelled.
  *
  * A worker is held up at a gate, a semaphore, and says on another when it has come there.
  *
@@ -939,47 +939,48 @@ static void in_a_forked_child_no_virtual_clock_waits_for_work_of_the_parent(void
     end_fork(*state);
 }
 
+static const struct CMUnitTest tests[] = {
+    real_test(work_runs_on_another_thread_and_calls_back_in_the_poll_phase),
+    real_test(the_threads_of_a_pool_take_no_signals),
+    real_test(threads_bear_the_pools_name_of_which_it_keeps_a_copy),
+    real_test(work_may_post_to_the_loop),
+    real_test(one_thread_begins_work_in_the_order_of_its_submission),
+    real_test(one_thread_completes_work_in_the_order_of_its_submission),
+    real_test(the_number_of_threads_makes_no_difference_to_the_results),
+    real_test(work_without_a_callback_runs_and_keeps_the_loop_alive),
+    real_test(work_may_be_submitted_again_in_its_callback),
+    real_test(work_may_be_freed_in_its_callback),
+    real_test(a_pool_has_no_thread_before_its_first_work),
+    real_test(threads_are_started_while_work_waits_up_to_the_limit),
+    real_test(one_work_at_a_time_never_starts_a_second_thread),
+    real_test(a_full_queue_refuses_work_and_changes_nothing),
+    real_test(cancelling_makes_room_in_the_queue),
+    real_test(without_any_thread_work_is_refused),
+    real_test(without_memory_work_is_refused),
+    real_test(what_is_required_is_asked_for),
+    real_test(the_options_of_a_pool_have_limits),
+    real_test(submitting_work_in_flight_panics),
+    real_test(work_canceled_before_it_began_never_runs),
+    real_test(work_canceled_while_it_runs_is_told_so_and_completes_at_once),
+    real_test(work_that_nobody_cancelled_is_not_told_so),
+    real_test(the_late_outcome_of_canceled_work_is_dropped),
+    real_test(the_loop_may_be_finished_while_canceled_work_still_runs),
+    real_test(the_loop_may_be_finished_when_canceled_work_has_come_home),
+    real_test(work_is_canceled_once),
+    real_test(work_that_is_done_cannot_be_canceled),
+    real_test(work_without_a_callback_can_be_canceled),
+    real_test(unreferenced_work_lets_the_loop_end_but_not_be_finished),
+    real_test(destroying_a_pool_waits_for_all_that_was_submitted),
+    real_test(loops_share_a_pool_that_is_made_again_after_its_shutdown),
+    real_test(the_environment_says_how_many_threads_there_are_at_most),
+    real_test(what_the_environment_says_is_ignored_if_it_makes_no_sense),
+    virtual_test(a_virtual_clock_stands_still_while_work_is_in_flight),
+    virtual_test(a_virtual_clock_does_not_wait_for_canceled_work),
+    real_test(in_a_forked_child_work_completes_once_and_the_pool_goes_on),
+    virtual_test(in_a_forked_child_no_virtual_clock_waits_for_work_of_the_parent),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        real_test(work_runs_on_another_thread_and_calls_back_in_the_poll_phase),
-        real_test(the_threads_of_a_pool_take_no_signals),
-        real_test(threads_bear_the_pools_name_of_which_it_keeps_a_copy),
-        real_test(work_may_post_to_the_loop),
-        real_test(one_thread_begins_work_in_the_order_of_its_submission),
-        real_test(one_thread_completes_work_in_the_order_of_its_submission),
-        real_test(the_number_of_threads_makes_no_difference_to_the_results),
-        real_test(work_without_a_callback_runs_and_keeps_the_loop_alive),
-        real_test(work_may_be_submitted_again_in_its_callback),
-        real_test(work_may_be_freed_in_its_callback),
-        real_test(a_pool_has_no_thread_before_its_first_work),
-        real_test(threads_are_started_while_work_waits_up_to_the_limit),
-        real_test(one_work_at_a_time_never_starts_a_second_thread),
-        real_test(a_full_queue_refuses_work_and_changes_nothing),
-        real_test(cancelling_makes_room_in_the_queue),
-        real_test(without_any_thread_work_is_refused),
-        real_test(without_memory_work_is_refused),
-        real_test(what_is_required_is_asked_for),
-        real_test(the_options_of_a_pool_have_limits),
-        real_test(submitting_work_in_flight_panics),
-        real_test(work_canceled_before_it_began_never_runs),
-        real_test(work_canceled_while_it_runs_is_told_so_and_completes_at_once),
-        real_test(work_that_nobody_cancelled_is_not_told_so),
-        real_test(the_late_outcome_of_canceled_work_is_dropped),
-        real_test(the_loop_may_be_finished_while_canceled_work_still_runs),
-        real_test(the_loop_may_be_finished_when_canceled_work_has_come_home),
-        real_test(work_is_canceled_once),
-        real_test(work_that_is_done_cannot_be_canceled),
-        real_test(work_without_a_callback_can_be_canceled),
-        real_test(unreferenced_work_lets_the_loop_end_but_not_be_finished),
-        real_test(destroying_a_pool_waits_for_all_that_was_submitted),
-        real_test(loops_share_a_pool_that_is_made_again_after_its_shutdown),
-        real_test(the_environment_says_how_many_threads_there_are_at_most),
-        real_test(what_the_environment_says_is_ignored_if_it_makes_no_sense),
-        virtual_test(a_virtual_clock_stands_still_while_work_is_in_flight),
-        virtual_test(a_virtual_clock_does_not_wait_for_canceled_work),
-        real_test(in_a_forked_child_work_completes_once_and_the_pool_goes_on),
-        virtual_test(in_a_forked_child_no_virtual_clock_waits_for_work_of_the_parent),
-    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
