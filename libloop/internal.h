@@ -34,8 +34,6 @@ struct poll_limit {
     enum loop_poll_reason reason;
 };
 
-void phase_enter(struct loop *loop, enum loop_phase phase);
-
 /* init.c */
 
 uint32_t fork_generation(void); /* another number in each forked child */
@@ -196,6 +194,12 @@ static inline void trace(struct loop *loop, enum loop_trace_kind kind, struct su
 {
     if (__builtin_expect(loop->trace != NULL, 0))
         trace_event(loop, kind, subject, detail);
+}
+
+static inline void phase_enter(struct loop *loop, enum loop_phase phase)
+{
+    loop->phase = phase;
+    trace(loop, LOOP_TRACE_PHASE, (struct subject){0}, 0);
 }
 
 #endif

@@ -156,9 +156,3 @@ int64_t loop_backend_timeout(struct loop *loop)
     uint64_t wait_ns = limit.until_ns - loop->now_ns;
     return wait_ns < INT64_MAX ? (int64_t)wait_ns : INT64_MAX;
 }
-
-void phase_enter(struct loop *loop, enum loop_phase phase)
-{
-    loop->phase = phase;
-    trace(loop, LOOP_TRACE_PHASE, (struct subject){0}, 0);
-}

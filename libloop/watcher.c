@@ -145,6 +145,8 @@ bool watchers_apply(struct loop *loop)
 {
     struct loop_link taken;
     struct loop_link *link;
+    if (list_empty(&loop->poller.changed))
+        return true;
     list_take(&loop->poller.changed, &taken);
     while ((link = list_pop(&taken)))
         apply_change(loop, loop_container_of(link, struct loop_watcher, changed));
@@ -156,6 +158,8 @@ void watchers_tell_lost(struct loop *loop)
 {
     struct loop_link taken;
     struct loop_link *link;
+    if (list_empty(&loop->poller.lost))
+        return;
     list_take(&loop->poller.lost, &taken);
     while ((link = list_pop(&taken))) {
         struct loop_watcher *watcher = loop_container_of(link, struct loop_watcher, changed);

@@ -279,7 +279,8 @@ LOOP_API uint64_t loop_turn(const struct loop *loop);
 
 /* To host this loop in another: wait until this descriptor is readable or loop_backend_timeout()
  * is over, then call loop_run() with LOOP_RUN_NOWAIT. The descriptor stays ours: do not close it,
- * do not change what it watches. It changes at loop_after_fork(). */
+ * do not change what it watches. It changes at loop_after_fork(). A loop that is not alive is over:
+ * a host whose loop_run() returned 0 stops waiting for it. */
 LOOP_API int loop_backend_fd(const struct loop *loop);
 
 /* How long a host may wait, in ns from loop_now(); 0: not at all; -1: no bound but the descriptor.

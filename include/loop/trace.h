@@ -133,6 +133,8 @@ struct loop_trace_chrome {
     int error; /* the first of write(2) */
     bool in_turn;
     bool in_phase;
+    unsigned depth;   /* slices of the loop's track that are open */
+    uint64_t last_ns; /* when one began or ended last */
     size_t used;
     char buffer[4096];
 };

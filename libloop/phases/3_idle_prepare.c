@@ -77,6 +77,8 @@ void loop_hook_stop(struct loop_hook *hook)
 void hooks_run(struct loop *loop, struct loop_link *hooks)
 {
     struct loop_link *link;
+    if (list_empty(hooks))
+        return;
     list_take(hooks, &loop->taken_hooks);
     while ((link = list_pop(&loop->taken_hooks))) {
         struct loop_hook *hook = hook_of(link);

@@ -69,11 +69,18 @@ static void begin(struct loop_trace_chrome *chrome, const char *name, int track,
 {
     put(chrome, ",\n{\"ph\":\"B\",\"pid\":1,\"tid\":%d,\"ts\":%s,\"name\":\"%s\"}", track,
         us(time_ns).text, name);
+    chrome->depth += track == LOOP_TRACK;
+    chrome->last_ns = time_ns;
 }
 
+/* A sink that was added in a callback sees ends whose beginnings it has not seen. */
 static void end(struct loop_trace_chrome *chrome, int track, uint64_t time_ns)
 {
+    if (track == LOOP_TRACK && chrome->depth == 0)
+        return;
     put(chrome, ",\n{\"ph\":\"E\",\"pid\":1,\"tid\":%d,\"ts\":%s}", track, us(time_ns).text);
+    chrome->depth -= track == LOOP_TRACK;
+    chrome->last_ns = time_ns;
 }
 
 /* ph "s": the arrow begins here; "f": it ends here, in the slice that has just begun. */
@@ -197,6 +204,8 @@ void loop_trace_chrome(struct loop *loop, struct loop_trace_chrome *chrome, int 
 
 int loop_trace_chrome_finish(struct loop_trace_chrome *chrome)
 {
+    while (chrome->depth > 0)
+        end(chrome, LOOP_TRACK, chrome->last_ns);
     put(chrome, "\n]}\n");
     flush(chrome);
     return chrome->error;

@@ -245,14 +245,14 @@ static void what_one_thread_wrote_before_it_sent_is_seen(void **state)
 
 static void what_two_threads_wrote_before_they_sent_is_seen(void **state)
 {
-    begin_litmus(*state, rounds() / 4);
+    begin_litmus(*state, rounds() / 8);
     loop_hook_start(&litmus.idle, on_idle);
     run_litmus(2);
 }
 
 static void a_loop_that_falls_asleep_all_the_time_misses_no_send(void **state)
 {
-    begin_litmus(*state, rounds() / 8);
+    begin_litmus(*state, rounds() / 4);
     run_litmus(2);
 }
 

@@ -1083,6 +1083,33 @@ static void a_chrome_trace_of_an_idle_loop_is_whole_too(void **state)
     assert_string_equal("\n]}\n", json + strlen(json) - 4);
 }
 
+static struct loop_trace_chrome brief_chrome;
+static int brief_fd;
+
+static void begin_brief_trace(struct loop_task *task)
+{
+    brief_fd = memory_file();
+    loop_trace_chrome(task->loop, &brief_chrome, brief_fd);
+}
+
+static void end_brief_trace(struct loop_task *task)
+{
+    loop_trace_remove(task->loop, &brief_chrome.trace);
+    assert_int_equal(0, loop_trace_chrome_finish(&brief_chrome));
+}
+
+/* The ends of what had begun before it are left out, and what is open at its end is ended. */
+static void a_chrome_trace_begun_and_ended_in_callbacks_is_nested(void **state)
+{
+    struct loop *loop = *state;
+    struct loop_task tasks[3] = {0};
+    loop_immediate(loop, &tasks[0], begin_brief_trace);
+    loop_immediate(loop, &tasks[1], on_tick);
+    loop_immediate(loop, &tasks[2], end_brief_trace);
+    one_turn(loop);
+    assert_int_equal(2, count_slices(text_in(brief_fd)));
+}
+
 static void a_full_disk_is_told_at_the_end(void **state)
 {
     struct loop *loop = *state;
@@ -1247,6 +1274,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(the_chrome_trace_is_nested_and_whole),
     virtual_test(a_chrome_trace_of_several_runs_is_nested),
     virtual_test(a_chrome_trace_of_an_idle_loop_is_whole_too),
+    virtual_test(a_chrome_trace_begun_and_ended_in_callbacks_is_nested),
     virtual_test(a_full_disk_is_told_at_the_end),
     virtual_test(LOOP_TRACE_text_traces_a_program_that_knows_nothing_of_it),
     virtual_test(LOOP_TRACE_that_is_empty_asks_for_nothing),
