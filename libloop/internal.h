@@ -67,11 +67,12 @@ struct subject request_subject(const struct loop_request *request, loop_function
 
 /* task.c */
 
-enum task_state { /* numbers that zeroed memory does not hold, nor much else */
-                  TASK_TICK = 0x7a5c0001,
-                  TASK_MICROTASK,
-                  TASK_IMMEDIATE,
-                  TASK_POSTED,
+/* Numbers that zeroed memory does not hold, nor much else. */
+enum task_state {
+    TASK_TICK = 0x7a5c0001,
+    TASK_MICROTASK,
+    TASK_IMMEDIATE,
+    TASK_POSTED,
 };
 
 void task_prepare(struct loop *loop, struct loop_task *task, loop_task_cb cb,
@@ -159,8 +160,7 @@ struct loop_job {
 };
 
 int pool_submit(struct loop *loop, struct loop_job *job); /* before request_start() */
-void pool_cancel(
-    struct loop_job *job); /* its request completes, deferred; the job is not ours now */
+void pool_cancel(struct loop_job *job); /* defers its request; the job is not ours now */
 void pool_after_fork(struct loop *loop);
 
 static inline void job_free(struct loop_job *job)

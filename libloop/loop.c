@@ -147,8 +147,10 @@ int loop_backend_fd(const struct loop *loop)
 
 int64_t loop_backend_timeout(struct loop *loop)
 {
+    bool may_sleep = loop->may_sleep; /* a callback may ask in a turn that must not */
     loop->may_sleep = true;
     struct poll_limit limit = poll_limit(loop);
+    loop->may_sleep = may_sleep;
     if (limit.until_ns == LOOP_NEVER && list_empty(&loop->poller.changed))
         return -1;
     if (limit.until_ns <= loop->now_ns || !list_empty(&loop->poller.changed))

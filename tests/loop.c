@@ -303,6 +303,26 @@ static void the_backend_timeout_is_that_of_the_next_poll(void **state)
     loop_timer_stop(&timer);
 }
 
+static void ask_in_prepare(struct loop_hook *hook)
+{
+    assert_true(loop_backend_timeout(hook->handle.loop) > 0);
+    loop_hook_stop(hook);
+}
+
+/* On the virtual clock a sleep would be a jump to the timer. */
+static void asking_for_the_backend_timeout_does_not_make_a_turn_sleep(void **state)
+{
+    struct loop *loop = *state;
+    struct loop_timer timer;
+    struct loop_hook prepare;
+    start(loop, &timer, 500, on_timer);
+    loop_prepare_init(loop, &prepare);
+    loop_hook_start(&prepare, ask_in_prepare);
+    assert_int_equal(1, loop_run(loop, LOOP_RUN_NOWAIT));
+    assert_said("");
+    loop_timer_stop(&timer);
+}
+
 /* A host that knows descriptors and timeouts only. */
 static void host(struct loop *loop)
 {
@@ -558,6 +578,7 @@ int main(void)
         virtual_test(the_boot_time_clock_runs_timers_too),
         real_test(the_clock_is_cached),
         virtual_test(the_backend_timeout_is_that_of_the_next_poll),
+        virtual_test(asking_for_the_backend_timeout_does_not_make_a_turn_sleep),
         real_test(another_loop_can_host_ours),
         real_test(a_forked_child_runs_its_copy_only_after_loop_after_fork),
         real_test(a_child_does_not_undo_what_its_parent_watches),
