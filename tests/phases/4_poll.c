@@ -1,4 +1,4 @@
-/* Poll handles, and through them the poll phase.
+/* The poll phase, seen through poll handles.
  *
  * Level-triggered: the callback comes each turn while what was asked for is true. Hang-ups and
  * errors count as all that was asked for. A second handle on a descriptor is -EEXIST, a regular
