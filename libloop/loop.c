@@ -31,6 +31,12 @@ static bool alive(const struct loop *loop)
            !list_empty(&loop->ending) || post_keeps_alive(loop);
 }
 
+/* A callback may have forked: in the child the loop is not to go on with its parent's epoll set. */
+static bool forked(const struct loop *loop)
+{
+    return loop->fork_generation != fork_generation();
+}
+
 /* How long poll may sleep, and why not longer. [DOC: poll-limit] */
 static struct poll_limit poll_limit(struct loop *loop)
 {
@@ -66,7 +72,7 @@ static int run_begin(struct loop *loop, enum loop_mode mode)
 {
     if (!loop || mode > LOOP_RUN_NOWAIT)
         return -EINVAL;
-    if (loop->fork_generation != fork_generation())
+    if (forked(loop))
         return -ECHILD;
     thread_check(loop, "loop");
     if (loop->running)
@@ -84,7 +90,7 @@ static int run_begin(struct loop *loop, enum loop_mode mode)
 
 static int run_end(struct loop *loop)
 {
-    int left = alive(loop);
+    int left = forked(loop) ? -ECHILD : alive(loop);
     trace(loop, LOOP_TRACE_RUN_END, (struct subject){0}, left);
     post_may_sleep(loop);
     loop->phase = LOOP_PHASE_NONE;
@@ -103,7 +109,7 @@ int loop_run(struct loop *loop, enum loop_mode mode)
     if (mode == LOOP_RUN_DEFAULT && alive(loop) && !loop->stopping)
         phase_timers(loop);
 
-    while (alive(loop) && !loop->stopping) {
+    while (alive(loop) && !loop->stopping && !forked(loop)) {
         turn_begin(loop, mode);
         phase_pending(loop);
         phase_idle(loop);

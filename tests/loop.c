@@ -447,6 +447,37 @@ static void a_child_may_finish_its_copy_and_leave_the_parent_be(void **state)
     close(ends[1]);
 }
 
+static pid_t forked_in_callback;
+
+static void fork_in_callback(struct loop_hook *hook)
+{
+    loop_hook_stop(hook);
+    forked_in_callback = fork();
+}
+
+/* The child's turn ends without a look at the parent's events. */
+static void a_child_forked_in_a_callback_comes_out_of_the_run(void **state)
+{
+    struct loop *loop = *state;
+    struct loop_hook prepare;
+    int ends[2], status;
+    assert_int_equal(0, pipe(ends));
+    loop_poll_init(loop, &forked_watch, ends[0]);
+    assert_int_equal(0, loop_poll_start(&forked_watch, LOOP_READABLE, on_readable));
+    assert_int_equal(1, write(ends[1], "x", 1));
+    loop_prepare_init(loop, &prepare);
+    loop_hook_start(&prepare, fork_in_callback);
+    int left = loop_run(loop, LOOP_RUN_DEFAULT);
+    if (forked_in_callback == 0)
+        _exit(left == -ECHILD && *said() == '\0' ? 0 : 1);
+    assert_int_equal(0, left);
+    assert_said("readable");
+    assert_int_equal(forked_in_callback, waitpid(forked_in_callback, &status, 0));
+    assert_int_equal(0, status);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static int no_descriptors(void *arg)
 {
     struct loop loop;
@@ -583,6 +614,7 @@ int main(void)
         real_test(a_forked_child_runs_its_copy_only_after_loop_after_fork),
         real_test(a_child_does_not_undo_what_its_parent_watches),
         real_test(a_child_may_finish_its_copy_and_leave_the_parent_be),
+        real_test(a_child_forked_in_a_callback_comes_out_of_the_run),
         virtual_test(without_descriptors_init_fails_and_leaves_nothing),
         virtual_test(without_a_descriptor_for_the_timerfd_timers_still_run),
         virtual_test(errors_have_names_and_sentences),

@@ -250,9 +250,11 @@ LOOP_API int loop_init(struct loop *loop, const struct loop_options *options);
  * back. -EINVAL: loop NULL. */
 LOOP_API int loop_fini(struct loop *loop);
 
-/* Runs the loop. Returns 1 if it is still alive (loop_stop(), or a mode of one turn), 0 if nothing
- * is left. Errors, before anything has run: -EINVAL (unknown mode), -EBUSY (called from one of its
- * own callbacks: loop_run does not nest), -ECHILD (the process was forked: loop_after_fork()). */
+/* Runs the loop. Returns 1 if it is still alive (loop_stop(), or a mode of one turn), 0 if
+ * nothing is left. Errors, before anything has run: -EINVAL (unknown mode), -EBUSY (called from
+ * one of its own callbacks: loop_run does not nest), -ECHILD (the process was forked:
+ * loop_after_fork()); also later, at the end of the turn, if a callback has forked and this is
+ * the child. */
 LOOP_API int loop_run(struct loop *loop, enum loop_mode mode);
 
 /* Asks loop_run() to return after the turn under way, which then does not sleep. Called before
