@@ -34,6 +34,11 @@ uint32_t fork_generation(void)
     return generation;
 }
 
+bool forked(const struct loop *loop)
+{
+    return loop->fork_generation != generation;
+}
+
 void *memory_resize(const struct loop_allocator *allocator, void *memory, size_t size)
 {
     return allocator->resize(allocator->ctx, memory, size);
@@ -163,7 +168,7 @@ int loop_after_fork(struct loop *loop)
 {
     if (!loop)
         return -EINVAL;
-    if (loop->fork_generation == fork_generation())
+    if (!forked(loop))
         return 0;
     int error = poller_reopen(loop);
     if (!error)

@@ -36,7 +36,8 @@ struct poll_limit {
 
 /* init.c */
 
-uint32_t fork_generation(void); /* another number in each forked child */
+uint32_t fork_generation(void);       /* another number in each forked child */
+bool forked(const struct loop *loop); /* a child, whose epoll set is still its parent's */
 void *memory_resize(const struct loop_allocator *allocator, void *memory, size_t size);
 
 /* handle.h, handle.c */

@@ -31,12 +31,6 @@ static bool alive(const struct loop *loop)
            !list_empty(&loop->ending) || post_keeps_alive(loop);
 }
 
-/* A callback may have forked: in the child the loop is not to go on with its parent's epoll set. */
-static bool forked(const struct loop *loop)
-{
-    return loop->fork_generation != fork_generation();
-}
-
 /* How long poll may sleep, and why not longer. [DOC: poll-limit] */
 static struct poll_limit poll_limit(struct loop *loop)
 {

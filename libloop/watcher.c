@@ -24,7 +24,7 @@ uint64_t watcher_tag(const struct loop_poller *poller, int fd)
 /* A forked child shares the epoll set with its parent, and must leave it alone. */
 static int control(struct loop *loop, int operation, const struct loop_watcher *watcher)
 {
-    if (loop->fork_generation != fork_generation())
+    if (forked(loop))
         return -ECHILD;
     struct loop_poller *poller = &loop->poller;
     return sys_epoll_ctl(poller->epoll_fd, operation, watcher->fd, watcher->wanted,
@@ -82,6 +82,7 @@ static int add(struct loop *loop, struct loop_watcher *watcher)
     }
     if (before)
         mark_changed(poller, before);
+    list_remove(&watcher->changed); /* it may have been among the lost */
     slot->watcher = watcher;
     watcher->known = watcher->wanted;
     return 0;

@@ -57,7 +57,7 @@ static int wait(struct loop *loop, int timeout_ms)
 {
     struct loop_poller *poller = &loop->poller;
     int count;
-    if (loop->fork_generation != fork_generation())
+    if (forked(loop))
         return 0; /* the set is the parent's, and so are its events */
     do
         count = sys_epoll_wait(poller->epoll_fd, poller->events, (int)loop->options.events_max,

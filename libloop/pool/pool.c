@@ -45,7 +45,7 @@ struct loop_pool {
     sys_thread ids[]; /* threads_max of them */
 };
 
-static sys_mutex shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static sys_mutex shared_lock = SYS_MUTEX_READY;
 static struct loop_pool *shared_pool;
 static _Thread_local struct loop_job *current_job;
 

@@ -175,6 +175,8 @@ typedef pthread_t sys_thread;
 typedef pthread_mutex_t sys_mutex;
 typedef pthread_cond_t sys_cond;
 
+#define SYS_MUTEX_READY PTHREAD_MUTEX_INITIALIZER
+
 static inline void sys_mutex_init(sys_mutex *mutex)
 {
     pthread_mutex_init(mutex, NULL);

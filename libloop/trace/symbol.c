@@ -33,7 +33,7 @@ struct image {
     size_t size;
 };
 
-static sys_mutex lock = PTHREAD_MUTEX_INITIALIZER;
+static sys_mutex lock = SYS_MUTEX_READY;
 static struct name names[NAMES]; /* by hash; a later one takes the place */
 
 static int visit(struct dl_phdr_info *info, size_t size, void *arg)
