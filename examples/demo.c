@@ -259,7 +259,7 @@ static void start_work(struct loop *loop)
     check("the file", loop_fs_read_file(loop, &demo.file, demo.file_path, on_file));
     check("the work", loop_work(loop, &demo.primes, count_primes, on_primes));
     check("the doomed work", loop_work(loop, &demo.doomed, count_primes, on_canceled));
-    check("cancelling it", loop_work_cancel(&demo.doomed));
+    check("cancelling it", loop_request_cancel(&demo.doomed.request));
 }
 
 static void start_sockets_and_thread(struct loop *loop)

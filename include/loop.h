@@ -12,6 +12,7 @@
 #include "loop/node.h"
 #include "loop/poll.h"
 #include "loop/pool.h"
+#include "loop/request.h"
 #include "loop/task.h"
 #include "loop/timer.h"
 #include "loop/trace.h"

@@ -14,15 +14,27 @@
 
 #include "internal.h"
 
+/* The subject is put together only for a trace that is on: without one, nothing is loaded for it. */
+
 static inline void callback_begin(struct loop *loop, struct subject subject, int64_t detail)
 {
-    loop->running_cb = subject.callback;
     trace(loop, LOOP_TRACE_CALLBACK_BEGIN, subject, detail);
+    loop->running_cb = subject.callback;
+}
+
+static inline void handle_callback_begin(const struct loop_handle *handle, loop_function callback,
+                                         int64_t detail)
+{
+    struct loop *loop = handle->loop;
+    if (__builtin_expect(loop->trace != NULL, 0))
+        trace_event(loop, LOOP_TRACE_CALLBACK_BEGIN, handle_subject(handle, callback), detail);
+    loop->running_cb = callback;
 }
 
 static inline void callback_end(struct loop *loop)
 {
-    trace(loop, LOOP_TRACE_CALLBACK_END, (struct subject){0}, 0);
+    if (__builtin_expect(loop->trace != NULL, 0))
+        trace_event(loop, LOOP_TRACE_CALLBACK_END, (struct subject){0}, 0);
     loop->running_cb = NULL;
     loop->now_stale = true;
     if (!loop->draining && (!list_empty(&loop->ticks) || !list_empty(&loop->microtasks)))

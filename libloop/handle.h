@@ -24,6 +24,7 @@ enum {
     HANDLE_ACTIVE = 1,
     HANDLE_REFERENCED = 2,
     HANDLE_CLOSING = 4,
+    HANDLE_PRIVATE = 8,                                /* part of another handle, or of a request */
     HANDLE_COUNTS = HANDLE_ACTIVE | HANDLE_REFERENCED, /* keeps the loop alive */
 };
 

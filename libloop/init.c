@@ -155,11 +155,15 @@ int loop_fini(struct loop *loop)
 static void abandon_requests(struct loop *loop)
 {
     struct loop_link taken;
+    struct loop_link *link;
     list_take(&loop->requests, &taken);
-    while (!list_empty(&taken)) {
-        struct loop_request *request = loop_container_of(taken.next, struct loop_request, link);
-        request->ops->abandon(request);
-        request_defer(request);
+    while ((link = list_pop(&taken))) {
+        struct loop_request *request = loop_container_of(link, struct loop_request, link);
+        list_append(&loop->requests, link);
+        if (request->ops->abandon) {
+            request->ops->abandon(request);
+            request_defer(request);
+        }
     }
     loop->clock_holds = 0;
 }

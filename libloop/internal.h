@@ -53,8 +53,10 @@ static inline struct subject handle_subject(const struct loop_handle *handle,
 struct loop_request_ops {
     const char *type;
     void (*complete)(struct loop_request *request); /* hands the outcome to the user's callback */
-    void (*abandon)(struct loop_request *request); /* in a forked child: who worked on it is gone */
-    void (*cancel)(struct loop_request *request);  /* defers its completion with -ECANCELED */
+    void (*abandon)(struct loop_request *request);  /* in a forked child: who worked on it is gone;
+                                                      NULL: nobody is */
+    void (*cancel)(struct loop_request *request, int status); /* defers its completion with it */
+    void (*expect)(struct loop_request *request, uint64_t due_ns); /* NULL: has no deadlines */
 };
 
 void request_check(const struct loop_request *request, const struct loop_request_ops *ops);
@@ -63,7 +65,6 @@ void request_start(struct loop *loop, struct loop_request *request,
 void request_defer(struct loop_request *request);    /* completes in the pending phase */
 void request_complete(struct loop_request *request); /* completes now */
 bool request_in_flight(const struct loop_request *request);
-int request_cancel(struct loop_request *request); /* -EALREADY: nothing to cancel */
 struct subject request_subject(const struct loop_request *request, loop_function callback);
 
 /* task.c */
@@ -98,6 +99,9 @@ void phase_closing(struct loop *loop);
 
 /* phases/1_timers.c */
 
+void deadline_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb cb);
+void deadline_by(struct loop_timer *timer, uint64_t due_ns); /* fires no later than this */
+uint64_t deadline_after(const struct loop *loop, uint64_t after_ns);
 uint64_t timers_next(struct loop *loop);
 void timers_walk(struct loop *loop, loop_walk_cb cb, void *arg);
 
@@ -116,12 +120,25 @@ void poller_close(struct loop *loop);
 int poller_reopen(struct loop *loop); /* in a forked child */
 void watcher_init(struct loop_watcher *watcher, int fd,
                   void (*ready)(struct loop_watcher *watcher, int status, uint32_t events));
-int watcher_start(struct loop *loop, struct loop_watcher *watcher, uint32_t wanted);
+int watcher_start(struct loop *loop, struct loop_watcher *watcher, uint32_t wanted); /* 0: pause */
 void watcher_stop(struct loop *loop, struct loop_watcher *watcher);
 bool watchers_apply(struct loop *loop); /* tells the kernel of all changes; false: some are lost */
 void watchers_tell_lost(struct loop *loop);
-uint64_t watcher_tag(const struct loop_poller *poller, int fd);
-struct loop_watcher *watcher_for(const struct loop_poller *poller, const struct epoll_event *event);
+void *poller_lend(struct loop *loop); /* LOOP_LENT_SIZE bytes; NULL: out of memory */
+
+/* Who watches a descriptor now: other watchers, and the same one started again, have another. */
+static inline uint64_t watcher_tag(const struct loop_poller *poller, int fd)
+{
+    return (uint64_t)poller->slots[fd].generation << 32 | (uint32_t)fd;
+}
+
+/* NULL if the watcher that the event was for has been stopped since. */
+static inline struct loop_watcher *watcher_for(const struct loop_poller *poller,
+                                               const struct epoll_event *event)
+{
+    uint32_t fd = (uint32_t)event->data.u64;
+    return watcher_tag(poller, (int)fd) == event->data.u64 ? poller->slots[fd].watcher : NULL;
+}
 
 /* post.c */
 
@@ -141,6 +158,7 @@ bool post_may_sleep(struct loop *loop); /* from here on senders wake us; false: 
 void post_awake(struct loop *loop);
 
 /* pool/pool.c */
+
 
 /* The pool's half of a request: memory of its own, which a cancelled request leaves behind. */
 struct loop_job {

@@ -37,15 +37,6 @@ void request_start(struct loop *loop, struct loop_request *request,
     trace(loop, LOOP_TRACE_SUBMITTED, request_subject(request, callback), 0);
 }
 
-int request_cancel(struct loop_request *request)
-{
-    if (!request_in_flight(request) || request->flags & REQUEST_DEFERRED)
-        return -EALREADY;
-    thread_check(request->loop, request->ops->type);
-    request->ops->cancel(request);
-    return 0;
-}
-
 void request_defer(struct loop_request *request)
 {
     request->flags |= REQUEST_DEFERRED; /* its outcome is decided */
@@ -80,4 +71,33 @@ void loop_request_unref(struct loop_request *request)
         request->flags |= REQUEST_UNREFERENCED;
         request->loop->active_requests--;
     }
+}
+
+static bool decided(const struct loop_request *request)
+{
+    return !request_in_flight(request) || request->flags & REQUEST_DEFERRED;
+}
+
+int loop_request_cancel(struct loop_request *request)
+{
+    if (!request)
+        return -EINVAL;
+    if (decided(request))
+        return -EALREADY;
+    thread_check(request->loop, request->ops->type);
+    request->ops->cancel(request, -ECANCELED);
+    return 0;
+}
+
+int loop_request_deadline(struct loop_request *request, uint64_t after_ns)
+{
+    if (!request)
+        return -EINVAL;
+    if (decided(request))
+        return -EALREADY;
+    thread_check(request->loop, request->ops->type);
+    if (!request->ops->expect)
+        return -EOPNOTSUPP;
+    request->ops->expect(request, deadline_after(request->loop, after_ns));
+    return 0;
 }

@@ -16,11 +16,6 @@
  * SPDX-License-Identifier: MIT */
 #include "internal.h"
 
-uint64_t watcher_tag(const struct loop_poller *poller, int fd)
-{
-    return (uint64_t)poller->slots[fd].generation << 32 | (uint32_t)fd;
-}
-
 /* A forked child shares the epoll set with its parent, and must leave it alone. */
 static int control(struct loop *loop, int operation, const struct loop_watcher *watcher)
 {
@@ -88,15 +83,17 @@ static int add(struct loop *loop, struct loop_watcher *watcher)
     return 0;
 }
 
+/* Wanting nothing for a while is a change like others: it may be over before the kernel hears. */
 int watcher_start(struct loop *loop, struct loop_watcher *watcher, uint32_t wanted)
 {
     uint32_t before = watcher->wanted;
     watcher->wanted = wanted;
     if (watcher->known) {
-        mark_changed(&loop->poller, watcher);
+        if (wanted != before)
+            mark_changed(&loop->poller, watcher);
         return 0;
     }
-    int error = add(loop, watcher);
+    int error = wanted ? add(loop, watcher) : 0;
     if (error)
         watcher->wanted = before;
     return error;
@@ -126,9 +123,14 @@ void watcher_stop(struct loop *loop, struct loop_watcher *watcher)
     forget(&loop->poller, watcher);
 }
 
+/* Hang-ups are reported even to those who want nothing, so nothing must be known of them. */
 static void apply_change(struct loop *loop, struct loop_watcher *watcher)
 {
     int error = -EBADF;
+    if (watcher->wanted == 0) {
+        watcher_stop(loop, watcher);
+        return;
+    }
     if (owns_slot(&loop->poller, watcher)) {
         if (watcher->wanted == watcher->known)
             return;
@@ -168,15 +170,6 @@ void watchers_tell_lost(struct loop *loop)
     }
 }
 
-/* NULL if the watcher that the event was for has been stopped since. */
-struct loop_watcher *watcher_for(const struct loop_poller *poller, const struct epoll_event *event)
-{
-    uint32_t fd = (uint32_t)event->data.u64;
-    if (watcher_tag(poller, (int)fd) != event->data.u64)
-        return NULL;
-    return poller->slots[fd].watcher;
-}
-
 int poller_open(struct loop *loop)
 {
     struct loop_poller *poller = &loop->poller;
@@ -195,6 +188,13 @@ int poller_open(struct loop *loop)
     return -ENOMEM;
 }
 
+void *poller_lend(struct loop *loop)
+{
+    if (!loop->poller.lent)
+        loop->poller.lent = memory_resize(&loop->options.allocator, NULL, LOOP_LENT_SIZE);
+    return loop->poller.lent;
+}
+
 void poller_close(struct loop *loop)
 {
     struct loop_poller *poller = &loop->poller;
@@ -203,6 +203,7 @@ void poller_close(struct loop *loop)
     sys_close(poller->epoll_fd);
     memory_resize(&loop->options.allocator, poller->events, 0);
     memory_resize(&loop->options.allocator, poller->slots, 0);
+    memory_resize(&loop->options.allocator, poller->lent, 0);
 }
 
 /* All that was watched is watched again, but for the timer, which comes back with the next
@@ -225,7 +226,9 @@ int poller_reopen(struct loop *loop)
     int error = 0;
     for (uint32_t fd = 0; fd < poller->slot_count && !error; fd++) {
         struct loop_watcher *watcher = poller->slots[fd].watcher;
-        if (watcher)
+        if (watcher && watcher->wanted == 0)
+            forget(poller, watcher);
+        else if (watcher)
             error = control(loop, EPOLL_CTL_ADD, watcher);
     }
     return error;

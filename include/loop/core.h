@@ -38,6 +38,9 @@
 #define LOOP_SEC   UINT64_C(1000000000)
 #define LOOP_NEVER UINT64_MAX /* a deadline that does not come */
 
+/* The one error that is no errno: the peer has sent all it will. */
+#define LOOP_EOF (-4095)
+
 /* From a member back to the struct that embeds it: the first line of most callbacks. */
 #define loop_container_of(pointer, type, member)                                                   \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -131,6 +134,8 @@ struct loop_watcher {
     bool last;       /* dispatched behind all others of its batch */
 };
 
+enum { LOOP_LENT_SIZE = 65536 }; /* the largest datagram, and what a socket has to read at most */
+
 /* Who watches a descriptor, and since when: an event bears both numbers or is stale. */
 struct loop_poll_slot {
     struct loop_watcher *watcher; /* NULL: nobody */
@@ -147,6 +152,7 @@ struct loop_poller {
     struct loop_link changed; /* watchers whose interest the kernel does not know yet */
     struct loop_link lost;    /* watchers whose descriptor was closed; to be told */
     void *events;             /* events_max of struct epoll_event */
+    void *lent;               /* LOOP_LENT_SIZE bytes to read into; NULL until they are needed */
 };
 
 struct loop {
@@ -212,23 +218,6 @@ struct loop_handle {
     uint16_t magic;         /* says that init was called and memory is whole */
     uint16_t flags;
     struct loop_link link; /* exactly one of: a phase's list, loop->handles, loop->closing */
-};
-
-/* What every request begins with. It is the caller's memory, lent from the call that starts the
- * operation until its callback. */
-struct loop_request {
-    void *data; /* yours */
-
-    /* read-only, while in flight */
-    struct loop *loop;
-    const struct loop_request_ops *ops; /* its type */
-
-    /* private */
-    struct loop_link link; /* on loop->requests or loop->pending */
-    uint16_t magic;        /* says that it is in flight */
-    uint16_t flags;
-    uint32_t id;         /* in the trace */
-    loop_function cause; /* the callback that started it; NULL: none */
 };
 
 /* What comes to the loop through its mailbox, from any thread. loop NULL: the loop is gone, let
@@ -313,13 +302,8 @@ LOOP_API void loop_ref(struct loop_handle *handle);
 LOOP_API void loop_unref(struct loop_handle *handle);
 LOOP_API bool loop_has_ref(const struct loop_handle *handle);
 
-/* The same for requests: one in flight keeps the loop alive unless unreferenced. Call it after the
- * function that started the request. */
-LOOP_API void loop_request_ref(struct loop_request *request);
-LOOP_API void loop_request_unref(struct loop_request *request);
-
-/* Calls cb for each active handle, at once. cb may stop or close the handle it is given, and any
- * other. A handle started meanwhile may or may not be visited. */
+/* Calls cb for each active handle, and each that owns a descriptor, at once. cb may stop or close
+ * the handle it is given, and any other. A handle started meanwhile may or may not be visited. */
 LOOP_API void loop_walk(struct loop *loop, loop_walk_cb cb, void *arg);
 
 /* What the handle is, in a word: "timer". A constant. */

@@ -5,6 +5,8 @@
  * request: it is freed when the callback returns, unless loop_fs_take() took it. So a cancelled
  * operation never touches memory that the caller has freed, even if a thread is still at it.
  *
+ * loop_request_cancel(&fs.request) has the callback come with -ECANCELED.
+ *
  * Every function returns 0, or -EINVAL (an argument NULL or out of range), -ENAMETOOLONG (a path of
  * 4096 bytes or more: nothing is truncated), -EAGAIN (the pool is full), -ENOMEM; then nothing was
  * started. What the operation itself meets comes as the result. Starting a request in flight
@@ -15,6 +17,7 @@
 #define LOOP_FS_H
 
 #include "core.h"
+#include "request.h"
 
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -71,8 +74,5 @@ LOOP_API int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char
 /* In the callback: fs->bytes, which now belongs to the caller, to be freed with free(), or with the
  * loop's allocator if it has one. NULL if nothing was read. */
 LOOP_API char *loop_fs_take(struct loop_fs *fs);
-
-/* As loop_work_cancel(): fs->result is then -ECANCELED. */
-LOOP_API int loop_fs_cancel(struct loop_fs *fs);
 
 #endif

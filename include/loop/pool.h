@@ -10,6 +10,7 @@
 #define LOOP_POOL_H
 
 #include "core.h"
+#include "request.h"
 
 /* All zero means all defaults. */
 struct loop_pool_options {
@@ -55,16 +56,12 @@ struct loop_work {
 };
 
 /* Runs fn on the pool, then done (may be NULL) on the loop's thread. work is the caller's memory,
- * all zero before its first use, and lent until done. Errors: -EINVAL (fn NULL), -EAGAIN (the
+ * all zero before its first use, and lent until done. Cancelled by loop_request_cancel() before it
+ * has begun, it never runs; later, it runs to its end, but done comes at once and what fn comes to
+ * is dropped: what data points to must live until then. Errors: -EINVAL (fn NULL), -EAGAIN (the
  * pool's queue is full, or no thread can be had), -ENOMEM. Submitting work in flight panics. */
 LOOP_API int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn fn,
                        loop_work_cb done);
-
-/* Has done called with -ECANCELED, in a later phase. Work that has not begun never runs. Work that
- * runs is detached: it runs to its end and its outcome is dropped; what data points to must live
- * until then. Returns 0,
- * -EALREADY if it is not in flight or was cancelled, -EINVAL (work NULL). */
-LOOP_API int loop_work_cancel(struct loop_work *work);
 
 /* In fn: whether the work that this thread runs was cancelled, so that it may give up early. */
 LOOP_API bool loop_work_canceled(void);

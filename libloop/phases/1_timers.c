@@ -119,8 +119,37 @@ static uint64_t next_deadline(struct loop_timer *timer)
     return deadline(timer->handle.loop, timer->repeat_ns - late_ns % timer->repeat_ns);
 }
 
+/* Deadlines are timers that a handle or a request has for itself. They keep nothing alive, are no
+ * handles to a walk, and what they call is the library's own, which goes through the door itself if
+ * it comes to that. */
+void deadline_init(struct loop *loop, struct loop_timer *timer, loop_timer_cb cb)
+{
+    static const struct loop_handle_ops ops = {.type = "deadline", .stop = stop};
+    loop_timer_init(loop, timer);
+    timer->handle.ops = &ops;
+    timer->handle.flags = HANDLE_PRIVATE;
+    timer->cb = cb;
+}
+
+uint64_t deadline_after(const struct loop *loop, uint64_t after_ns)
+{
+    return deadline(loop, after_ns);
+}
+
+/* Moving a deadline to later costs nothing: the timer fires too early, is asked, and moves on. */
+void deadline_by(struct loop_timer *timer, uint64_t due_ns)
+{
+    if (due_ns != LOOP_NEVER && (!handle_is_active(&timer->handle) || due_ns < timer->due_ns))
+        arm(timer, due_ns);
+}
+
 static void fire(struct loop *loop, struct loop_timer *timer)
 {
+    if (timer->handle.flags & HANDLE_PRIVATE) {
+        handle_stop(&timer->handle);
+        timer->cb(timer);
+        return;
+    }
     struct subject subject = handle_subject(&timer->handle, (loop_function)timer->cb);
     int64_t late_ns = (int64_t)(loop->now_ns - timer->due_ns);
     if (timer->repeat_ns > 0)
@@ -164,7 +193,8 @@ void timers_walk(struct loop *loop, loop_walk_cb cb, void *arg)
         while (!list_empty(taken)) {
             struct loop_timer *timer = wheel_timer(list_pop(taken));
             wheel_append(wheel, slot, timer);
-            cb(&timer->handle, arg);
+            if (!(timer->handle.flags & HANDLE_PRIVATE))
+                cb(&timer->handle, arg);
         }
     }
 }

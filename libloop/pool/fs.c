@@ -68,8 +68,9 @@ static void abandon(struct loop_request *request)
     fs->job = NULL;
 }
 
-static void cancel(struct loop_request *request)
+static void cancel(struct loop_request *request, int status)
 {
+    (void)status; /* having no deadlines: -ECANCELED */
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
     pool_cancel(fs->job);
     fs->job = NULL;
@@ -262,9 +263,4 @@ char *loop_fs_take(struct loop_fs *fs)
         *fs->owner = NULL;
     }
     return bytes;
-}
-
-int loop_fs_cancel(struct loop_fs *fs)
-{
-    return fs ? request_cancel(&fs->request) : -EINVAL;
 }

@@ -171,8 +171,9 @@ static void abandon(struct loop_request *request)
 }
 
 /* The step under way runs to its end, sees that nobody waits, and closes. */
-static void cancel(struct loop_request *request)
+static void cancel(struct loop_request *request, int status)
 {
+    (void)status; /* having no deadlines: -ECANCELED */
     struct loop_read_file *file = loop_container_of(request, struct loop_fs, request)->read_file;
     abandon(request);
     step_begun(file);

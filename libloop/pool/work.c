@@ -45,8 +45,9 @@ static void abandon(struct loop_request *request)
     work->job = NULL;
 }
 
-static void cancel(struct loop_request *request)
+static void cancel(struct loop_request *request, int status)
 {
+    (void)status; /* having no deadlines: -ECANCELED */
     struct loop_work *work = loop_container_of(request, struct loop_work, request);
     pool_cancel(work->job);
     work->job = NULL;
@@ -81,9 +82,4 @@ int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn fn, loop_w
     work->done = done;
     request_start(loop, &work->request, &work_ops, (loop_function)done);
     return 0;
-}
-
-int loop_work_cancel(struct loop_work *work)
-{
-    return work ? request_cancel(&work->request) : -EINVAL;
 }

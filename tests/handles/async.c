@@ -43,7 +43,7 @@ static void init(struct loop *loop, struct bell *bell, const char *name, loop_as
     assert_int_equal(0, loop_async_init(loop, &bell->async, cb));
 }
 
-static void send(struct bell *bell)
+static void ring(struct bell *bell)
 {
     assert_int_equal(0, loop_async_send(&bell->async));
 }
@@ -71,12 +71,12 @@ static void many_sends_before_the_callback_make_one(void **state)
     struct bell bell;
     init(*state, &bell, "a", on_ring);
     for (int i = 0; i < 1000; i++)
-        send(&bell);
+        ring(&bell);
     assert_said("");
     run_one_turn(*state);
     run_one_turn(*state);
     assert_said("a");
-    send(&bell);
+    ring(&bell);
     run_one_turn(*state);
     assert_said("a");
     close_and_run(*state, &bell);
@@ -92,8 +92,8 @@ static void on_ring_send_again(struct loop_async *async)
 {
     on_ring_where(async);
     if (++bell_of(async)->rings < 3) {
-        send(bell_of(async));
-        send(bell_of(async));
+        ring(bell_of(async));
+        ring(bell_of(async));
     }
 }
 
@@ -101,7 +101,7 @@ static void a_send_during_the_callback_makes_another_in_the_next_turn(void **sta
 {
     struct bell bell;
     init(*state, &bell, "a", on_ring_send_again);
-    send(&bell);
+    ring(&bell);
     for (int i = 0; i < 5; i++)
         run_one_turn(*state);
     assert_said("poll-in-turn-1 poll-in-turn-2 poll-in-turn-3");
@@ -114,7 +114,7 @@ static void on_ring_close_when_done(struct loop_async *async)
     if (bell_of(async)->rings == 3)
         loop_close(&async->handle, on_close);
     else
-        send(bell_of(async));
+        ring(bell_of(async));
 }
 
 /* Nothing but the send of the callback keeps this loop from sleeping for ever. */
@@ -122,7 +122,7 @@ static void a_send_during_the_callback_keeps_poll_from_sleeping(void **state)
 {
     struct bell bell;
     init(*state, &bell, "a", on_ring_close_when_done);
-    send(&bell);
+    ring(&bell);
     run(*state);
     assert_said("a a a close-a");
 }
@@ -139,10 +139,10 @@ static void what_arrives_first_runs_first(void **state)
     struct loop_task task = {0};
     init(*state, &a, "a", on_ring);
     init(*state, &b, "b", on_ring);
-    send(&b);
+    ring(&b);
     assert_int_equal(0, loop_post(*state, &task, on_task));
-    send(&a);
-    send(&b);
+    ring(&a);
+    ring(&b);
     run_one_turn(*state);
     assert_said("b task a");
     loop_close(&a.async.handle, NULL);
@@ -239,7 +239,7 @@ static void an_unreferenced_async_lets_the_loop_end(void **state)
     loop_unref(&bell.async.handle);
     assert_false(loop_alive(*state));
     run(*state);
-    send(&bell);
+    ring(&bell);
     assert_false(loop_alive(*state));
     run(*state);
     assert_said("");
@@ -260,7 +260,7 @@ static void an_unreferenced_async_is_called_while_something_else_is_alive(void *
     struct loop_timer timer;
     init(*state, &bell, "a", on_ring);
     loop_unref(&bell.async.handle);
-    send(&bell);
+    ring(&bell);
     loop_timer_init(*state, &timer);
     loop_timer_start(&timer, LOOP_SEC, 0, on_timer);
     run(*state);
@@ -289,7 +289,7 @@ static void a_handle_closed_with_a_send_pending_is_not_called(void **state)
 {
     struct bell bell;
     init(*state, &bell, "a", on_ring);
-    send(&bell);
+    ring(&bell);
     loop_close(&bell.async.handle, on_close);
     run(*state);
     assert_said("close-a");
@@ -307,8 +307,8 @@ static void a_handle_closed_by_an_earlier_callback_of_its_batch_is_not_called(vo
     init(*state, &a, "a", on_ring_close_other);
     init(*state, &b, "b", on_ring);
     a.other = &b;
-    send(&a);
-    send(&b);
+    ring(&a);
+    ring(&b);
     run_one_turn(*state);
     assert_said("a close-b");
     close_and_run(*state, &a);
@@ -318,14 +318,14 @@ static void a_handle_may_be_closed_in_its_own_callback(void **state)
 {
     struct bell bell;
     init(*state, &bell, "a", on_ring_close);
-    send(&bell);
+    ring(&bell);
     run(*state);
     assert_said("a close-a");
 }
 
 static void on_ring_send_and_close(struct loop_async *async)
 {
-    send(bell_of(async));
+    ring(bell_of(async));
     on_ring_close(async);
 }
 
@@ -333,7 +333,7 @@ static void what_the_callback_sent_before_it_closed_the_handle_is_dropped(void *
 {
     struct bell bell;
     init(*state, &bell, "a", on_ring_send_and_close);
-    send(&bell);
+    ring(&bell);
     run(*state);
     assert_said("a close-a");
 }
@@ -341,7 +341,7 @@ static void what_the_callback_sent_before_it_closed_the_handle_is_dropped(void *
 static void on_check_send_and_close(struct loop_hook *hook)
 {
     struct bell *bell = hook->handle.data;
-    send(bell);
+    ring(bell);
     loop_close(&bell->async.handle, on_close);
     loop_hook_stop(hook);
 }
@@ -379,7 +379,7 @@ static void on_close_begin_again(struct loop_handle *handle)
     struct bell *bell = loop_container_of(handle, struct bell, async.handle);
     on_close(handle);
     init(loop, bell, "again", on_ring_close);
-    send(bell);
+    ring(bell);
 }
 
 /* The waker was the first handle's, and the second is another, though the memory is the same. */
@@ -408,7 +408,7 @@ static void the_memory_may_be_freed_in_the_close_callback(void **state)
     assert_non_null(bell);
     init(*state, bell, "a", on_ring);
     struct loop_waker *waker = loop_async_waker(&bell->async);
-    send(bell);
+    ring(bell);
     loop_close(&bell->async.handle, on_close_free);
     run(*state);
     assert_said("close-a");
@@ -424,12 +424,12 @@ static void a_waker_does_what_a_send_does(void **state)
     init(*state, &bell, "a", on_ring);
     struct loop_waker *waker = loop_async_waker(&bell.async);
     assert_int_equal(0, loop_waker_send(waker));
-    send(&bell);
+    ring(&bell);
     run_one_turn(*state);
     run_one_turn(*state);
     assert_said("a");
     loop_waker_release(waker);
-    send(&bell);
+    ring(&bell);
     run_one_turn(*state);
     assert_said("a");
     close_and_run(*state, &bell);

@@ -67,7 +67,7 @@ static void a_completion_never_comes_from_inside_the_call(void **state)
 {
     struct loop *loop = begin(*state);
     assert_int_equal(0, loop_work(loop, &fixture.work, never, on_done));
-    assert_int_equal(0, loop_work_cancel(&fixture.work));
+    assert_int_equal(0, loop_request_cancel(&fixture.work.request));
     assert_said("");
     loop_run(loop, LOOP_RUN_NOWAIT);
     assert_said("canceled in pending");
@@ -78,7 +78,7 @@ static void on_prepare(struct loop_hook *hook)
 {
     say("prepare");
     loop_work(hook->handle.loop, &fixture.work, never, on_done);
-    loop_work_cancel(&fixture.work);
+    loop_request_cancel(&fixture.work.request);
     loop_hook_stop(hook);
 }
 
@@ -109,7 +109,7 @@ static void on_done_again(struct loop_work *work, int status)
     if (++fixture.rounds == 12)
         return;
     loop_work(fixture.loop, work, never, on_done_again);
-    loop_work_cancel(work);
+    loop_request_cancel(&work->request);
 }
 
 static void endless_completions_run_eight_rounds_a_turn_and_one_at_its_head(void **state)
@@ -118,7 +118,7 @@ static void endless_completions_run_eight_rounds_a_turn_and_one_at_its_head(void
     struct loop_hook check;
     loop_check_init(loop, &check);
     loop_work(loop, &fixture.work, never, on_done_again);
-    loop_work_cancel(&fixture.work);
+    loop_request_cancel(&fixture.work.request);
     loop_hook_start(&check, on_check);
     loop_run(loop, LOOP_RUN_NOWAIT);
     assert_said("h p p p p p p p p check");
@@ -131,7 +131,7 @@ static void poll_does_not_sleep_while_something_is_pending(void **state)
 {
     struct loop *loop = begin(*state);
     loop_work(loop, &fixture.work, never, on_done);
-    loop_work_cancel(&fixture.work);
+    loop_request_cancel(&fixture.work.request);
     assert_int_equal(0, loop_backend_timeout(loop));
     assert_int_equal(1, loop_run(loop, LOOP_RUN_ONCE));
     assert_said("canceled in pending");

@@ -446,7 +446,7 @@ static void a_path_fits_or_is_refused(void **state)
     assert_int_equal(-ENAMETOOLONG, loop_fs_open(loop, &op.fs, path, O_RDONLY, 0, on_fs));
     assert_int_equal(-ENAMETOOLONG, loop_fs_read_file(loop, &op.fs, path, on_fs));
     assert_false(loop_alive(loop));
-    assert_int_equal(-EALREADY, loop_fs_cancel(&op.fs));
+    assert_int_equal(-EALREADY, loop_request_cancel(&op.fs.request));
     memset(path, 'n', 256);
     path[255] = '\0';
     int fd = (int)opened(loop, in_folder(path), O_RDWR | O_CREAT);
@@ -520,8 +520,8 @@ static void refused_paths_and_callbacks_start_nothing(void **state)
     assert_int_equal(-EINVAL, loop_fs_read_file(loop, NULL, "x", on_fs));
     assert_int_equal(-EINVAL, loop_fs_read_file(loop, fs, NULL, on_fs));
     assert_int_equal(-EINVAL, loop_fs_read_file(loop, fs, "x", NULL));
-    assert_int_equal(-EINVAL, loop_fs_cancel(NULL));
-    assert_int_equal(-EALREADY, loop_fs_cancel(fs));
+    assert_int_equal(-EINVAL, loop_request_cancel(NULL));
+    assert_int_equal(-EALREADY, loop_request_cancel(&fs->request));
     assert_false(loop_alive(loop));
     assert_int_equal(0, loop_pool_threads(pool));
     end(loop);
@@ -577,7 +577,7 @@ static void a_full_pool_refuses_and_nothing_was_started(void **state)
     assert_int_equal(-EAGAIN, loop_fs_read_file(loop, &op.fs, folder, on_fs));
     assert_int_equal(-EAGAIN, loop_fs_close(loop, &op.fs, fd, on_fs));
     assert_true(fcntl(fd, F_GETFD) >= 0);
-    assert_int_equal(-EALREADY, loop_fs_cancel(&op.fs));
+    assert_int_equal(-EALREADY, loop_request_cancel(&op.fs.request));
     open_gate(0);
     open_gate(1);
     run_to_end(loop);
@@ -593,12 +593,12 @@ static void an_open_cancelled_in_the_queue_opens_nothing(void **state)
     close_gate(loop, 0);
     assert_int_equal(0,
                      loop_fs_open(loop, &op.fs, in_folder("new"), O_RDWR | O_CREAT, 0600, on_fs));
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
-    assert_int_equal(-EALREADY, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
+    assert_int_equal(-EALREADY, loop_request_cancel(&op.fs.request));
     assert_int_equal(0, op.calls);
     loop_run(loop, LOOP_RUN_NOWAIT);
     assert_came(&op, -ECANCELED);
-    assert_int_equal(-EALREADY, loop_fs_cancel(&op.fs));
+    assert_int_equal(-EALREADY, loop_request_cancel(&op.fs.request));
     open_gate(0);
     run_to_end(loop);
     assert_came(&op, -ECANCELED);
@@ -614,7 +614,7 @@ static void an_open_cancelled_on_its_way_home_is_closed(void **state)
     assert_int_equal(0, loop_fs_open(loop, &op.fs, folder, O_RDONLY, 0, on_fs));
     close_gate(loop, 0);
     assert_int_equal(descriptors + 1, open_descriptors());
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
     open_gate(0);
     run_to_end(loop);
     assert_came(&op, -ECANCELED);
@@ -634,7 +634,7 @@ static void wait_until_it_runs(struct loop *loop)
     probe->request.data = &gates[7];
     while (loop_work(loop, probe, pass_gate, NULL) == -EAGAIN)
         sched_yield();
-    assert_int_equal(0, loop_work_cancel(probe));
+    assert_int_equal(0, loop_request_cancel(&probe->request));
     assert_true(loop_run(loop, LOOP_RUN_NOWAIT) >= 0);
 }
 
@@ -647,7 +647,7 @@ static void an_open_cancelled_while_it_runs_is_closed(void **state)
     int descriptors = open_descriptors();
     assert_int_equal(0, loop_fs_open(loop, &op.fs, in_folder("pipe"), O_RDONLY, 0, on_fs));
     wait_until_it_runs(loop);
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
     run_to_end(loop);
     assert_came(&op, -ECANCELED);
     close(open_file("pipe", O_WRONLY));
@@ -670,7 +670,7 @@ static void an_open_that_outlives_its_loop_is_closed(void **state)
     assert_int_equal(0, loop_init(brief, &options));
     assert_int_equal(0, loop_fs_open(brief, &op->fs, in_folder("pipe"), O_RDONLY, 0, on_fs));
     wait_until_it_runs(brief);
-    assert_int_equal(0, loop_fs_cancel(&op->fs));
+    assert_int_equal(0, loop_request_cancel(&op->fs.request));
     run_to_end(brief);
     assert_came(op, -ECANCELED);
     assert_int_equal(0, loop_fini(brief));
@@ -687,7 +687,7 @@ static void a_close_cancelled_in_the_queue_closes_all_the_same(void **state)
     int fd = open_file("file", O_RDWR | O_CREAT);
     close_gate(loop, 0);
     assert_int_equal(0, loop_fs_close(loop, &op.fs, fd, on_fs));
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
     loop_run(loop, LOOP_RUN_NOWAIT);
     assert_came(&op, -ECANCELED);
     open_gate(0);
@@ -706,7 +706,7 @@ static void a_close_cancelled_on_its_way_home_closes_once(void **state)
     close_gate(loop, 0);
     int owner = open_file("file", O_RDONLY);
     assert_int_equal(fd, owner);
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
     open_gate(0);
     run_to_end(loop);
     assert_came(&op, -ECANCELED);
@@ -723,7 +723,7 @@ static void a_read_cancelled_while_it_runs_touches_nobody_s_memory(void **state)
     assert_int_equal(0, pipe(ends));
     assert_int_equal(0, loop_fs_read(loop, &op->fs, ends[0], 1000, -1, on_fs));
     wait_until_it_runs(loop);
-    assert_int_equal(0, loop_fs_cancel(&op->fs));
+    assert_int_equal(0, loop_request_cancel(&op->fs.request));
     run_to_end(loop);
     assert_came(op, -ECANCELED);
     free(op);
@@ -748,7 +748,7 @@ static void a_write_cancelled_while_it_runs_goes_on_with_its_own_copy(void **sta
     assert_int_equal(0, loop_fs_write(loop, &op->fs, ends[1], bytes, PATTERN_SIZE, -1, on_fs));
     memset(bytes, '#', PATTERN_SIZE);
     wait_until_it_runs(loop);
-    assert_int_equal(0, loop_fs_cancel(&op->fs));
+    assert_int_equal(0, loop_request_cancel(&op->fs.request));
     run_to_end(loop);
     assert_came(op, -ECANCELED);
     free(op);
@@ -777,7 +777,7 @@ static void reads_and_writes_are_cancelled_in_the_queue_and_on_their_way_home(vo
     assert_int_equal(0, loop_fs_write(loop, &ops[3].fs, fd, "not done", 8, 0, on_fs));
     assert_int_equal(0, loop_fs_fstat(loop, &ops[4].fs, fd, on_fs));
     for (size_t i = 0; i < ARRAY_LENGTH(ops); i++)
-        assert_int_equal(0, loop_fs_cancel(&ops[i].fs));
+        assert_int_equal(0, loop_request_cancel(&ops[i].fs.request));
     open_gate(0);
     run_to_end(loop);
     for (size_t i = 0; i < ARRAY_LENGTH(ops); i++)
@@ -892,8 +892,8 @@ static void a_whole_file_is_cancelled_while_any_of_its_steps_waits(void **state)
     for (int step = 0; step < 4; step++) {
         struct op op = {0};
         int gate = walk_to_step(loop, &op, step);
-        assert_int_equal(0, loop_fs_cancel(&op.fs));
-        assert_int_equal(-EALREADY, loop_fs_cancel(&op.fs));
+        assert_int_equal(0, loop_request_cancel(&op.fs.request));
+        assert_int_equal(-EALREADY, loop_request_cancel(&op.fs.request));
         assert_int_equal(0, op.calls);
         loop_run(loop, LOOP_RUN_NOWAIT);
         assert_came(&op, -ECANCELED);
@@ -906,7 +906,7 @@ static void a_whole_file_is_cancelled_while_any_of_its_steps_waits(void **state)
     struct op op = {0};
     open_gate(walk_to_step(loop, &op, 4));
     assert_came(&op, 4);
-    assert_int_equal(-EALREADY, loop_fs_cancel(&op.fs));
+    assert_int_equal(-EALREADY, loop_request_cancel(&op.fs.request));
     give_back(&op);
     end(loop);
 }
@@ -922,7 +922,7 @@ static void a_whole_file_is_cancelled_while_any_of_its_steps_is_on_its_way_home(
         submit_gate(loop, gate + 1);
         open_gate(gate);
         sem_wait(&gates[gate + 1].running);
-        assert_int_equal(0, loop_fs_cancel(&op.fs));
+        assert_int_equal(0, loop_request_cancel(&op.fs.request));
         loop_run(loop, LOOP_RUN_NOWAIT);
         assert_came(&op, -ECANCELED);
         memset(&op.fs, 0x5a, sizeof(op.fs));
@@ -946,7 +946,7 @@ static void a_whole_file_is_cancelled_while_its_read_runs(void **state)
     assert_int_equal(1, loop_run(loop, LOOP_RUN_ONCE)); /* open */
     assert_int_equal(1, loop_run(loop, LOOP_RUN_ONCE)); /* fstat */
     wait_until_it_runs(loop);
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
     assert_int_equal(0, op.calls);
     loop_run(loop, LOOP_RUN_NOWAIT);
     assert_came(&op, -ECANCELED);
@@ -965,7 +965,7 @@ static void a_whole_file_is_cancelled_while_its_open_runs(void **state)
     assert_int_equal(0, mkfifo(in_folder("pipe"), 0600));
     assert_int_equal(0, loop_fs_read_file(loop, &op.fs, in_folder("pipe"), on_fs));
     wait_until_it_runs(loop);
-    assert_int_equal(0, loop_fs_cancel(&op.fs));
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
     loop_run(loop, LOOP_RUN_NOWAIT);
     assert_came(&op, -ECANCELED);
     close(open_file("pipe", O_WRONLY));
@@ -1143,7 +1143,7 @@ static void a_request_is_freed_in_its_own_callback(void **state)
     run_to_end(loop);
     op = calloc(1, sizeof(*op));
     assert_int_equal(0, loop_fs_read_file(loop, &op->fs, in_folder("file"), free_it));
-    assert_int_equal(0, loop_fs_cancel(&op->fs));
+    assert_int_equal(0, loop_request_cancel(&op->fs.request));
     run_to_end(loop);
     assert_said("3 4 -125");
     close(fd);

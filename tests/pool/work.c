@@ -397,7 +397,7 @@ static void a_full_queue_refuses_work_and_changes_nothing(void **state)
     refused.name = "refused";
     assert_int_equal(-EAGAIN, loop_work(*state, &refused.work, do_nothing, on_done));
     assert_false(loop_alive(*state));
-    assert_int_equal(-EALREADY, loop_work_cancel(&refused.work));
+    assert_int_equal(-EALREADY, loop_request_cancel(&refused.work.request));
     loop_request_ref(&blocker.work.request);
     loop_request_ref(&a.work.request);
     loop_request_ref(&b.work.request);
@@ -418,7 +418,7 @@ static void cancelling_makes_room_in_the_queue(void **state)
     submit_blocker(&blocker);
     submit(&a, "a", do_nothing);
     assert_int_equal(-EAGAIN, loop_work(*state, &b.work, do_nothing, on_done));
-    assert_int_equal(0, loop_work_cancel(&a.work));
+    assert_int_equal(0, loop_request_cancel(&a.work.request));
     submit(&b, "b", do_nothing);
     open_gate(1);
     run(*state);
@@ -435,7 +435,7 @@ static void without_any_thread_work_is_refused(void **state)
     assert_int_equal(-EAGAIN, loop_work(*state, &job.work, do_nothing, on_done));
     assert_int_equal(0, loop_pool_threads(pool));
     assert_false(loop_alive(*state));
-    assert_int_equal(-EALREADY, loop_work_cancel(&job.work));
+    assert_int_equal(-EALREADY, loop_request_cancel(&job.work.request));
     end(*state);
 }
 
@@ -469,7 +469,7 @@ static void what_is_required_is_asked_for(void **state)
     assert_int_equal(-EINVAL, loop_work(NULL, &work, do_nothing, NULL));
     assert_int_equal(-EINVAL, loop_work(*state, NULL, do_nothing, NULL));
     assert_int_equal(-EINVAL, loop_work(*state, &work, NULL, NULL));
-    assert_int_equal(-EALREADY, loop_work_cancel(&work));
+    assert_int_equal(-EALREADY, loop_request_cancel(&work.request));
     assert_false(loop_alive(*state));
 }
 
@@ -519,7 +519,7 @@ static void work_canceled_before_it_began_never_runs(void **state)
     begin(*state, 1);
     submit_blocker(&blocker);
     submit(&a, "a", say_that_it_ran);
-    assert_int_equal(0, loop_work_cancel(&a.work));
+    assert_int_equal(0, loop_request_cancel(&a.work.request));
     assert_said("");
     assert_int_equal(1, loop_run(*state, LOOP_RUN_NOWAIT));
     assert_said("a-ECANCELED");
@@ -543,7 +543,7 @@ static void work_canceled_while_it_runs_is_told_so_and_completes_at_once(void **
     begin(*state, 1);
     submit(&running, "running", ask_at_the_gate);
     await_arrivals(1);
-    assert_int_equal(0, loop_work_cancel(&running.work));
+    assert_int_equal(0, loop_request_cancel(&running.work.request));
     assert_said("");
     assert_int_equal(0, loop_run(*state, LOOP_RUN_NOWAIT));
     assert_said("running-ECANCELED");
@@ -575,7 +575,7 @@ static void the_late_outcome_of_canceled_work_is_dropped(void **state)
     begin(*state, 1);
     submit(&running, "running", wait_at_the_gate);
     await_arrivals(1);
-    assert_int_equal(0, loop_work_cancel(&running.work));
+    assert_int_equal(0, loop_request_cancel(&running.work.request));
     submit(&next, "next", do_nothing);
     open_gate(1);
     run(*state);
@@ -597,7 +597,7 @@ static struct loop *loop_that_left_work_behind(bool *told)
     job->name = "left";
     assert_int_equal(0, loop_work(loop, &job->work, wait_at_the_gate, on_done_free));
     await_arrivals(1);
-    assert_int_equal(0, loop_work_cancel(&job->work));
+    assert_int_equal(0, loop_request_cancel(&job->work.request));
     assert_int_equal(0, loop_run(loop, LOOP_RUN_DEFAULT));
     assert_said("left-ECANCELED");
     return loop;
@@ -635,21 +635,21 @@ static void work_is_canceled_once(void **state)
     begin(*state, 1);
     submit_blocker(&blocker);
     submit(&a, "a", do_nothing);
-    assert_int_equal(0, loop_work_cancel(&a.work));
-    assert_int_equal(-EALREADY, loop_work_cancel(&a.work));
-    assert_int_equal(0, loop_work_cancel(&blocker.work));
-    assert_int_equal(-EALREADY, loop_work_cancel(&blocker.work));
+    assert_int_equal(0, loop_request_cancel(&a.work.request));
+    assert_int_equal(-EALREADY, loop_request_cancel(&a.work.request));
+    assert_int_equal(0, loop_request_cancel(&blocker.work.request));
+    assert_int_equal(-EALREADY, loop_request_cancel(&blocker.work.request));
     open_gate(1);
     run(*state);
     assert_said("a-ECANCELED blocker-ECANCELED");
-    assert_int_equal(-EALREADY, loop_work_cancel(&a.work));
+    assert_int_equal(-EALREADY, loop_request_cancel(&a.work.request));
     end(*state);
 }
 
 static void on_done_cancel(struct loop_work *work, int status)
 {
     on_done(work, status);
-    say("%s", loop_error_name(loop_work_cancel(work)));
+    say("%s", loop_error_name(loop_request_cancel(&work->request)));
 }
 
 static void work_that_is_done_cannot_be_canceled(void **state)
@@ -659,7 +659,7 @@ static void work_that_is_done_cannot_be_canceled(void **state)
     assert_int_equal(0, loop_work(*state, &job.work, do_nothing, on_done_cancel));
     run(*state);
     assert_said("a-OK EALREADY");
-    assert_int_equal(-EALREADY, loop_work_cancel(&job.work));
+    assert_int_equal(-EALREADY, loop_request_cancel(&job.work.request));
     end(*state);
 }
 
@@ -670,7 +670,7 @@ static void work_without_a_callback_can_be_canceled(void **state)
     begin(*state, 1);
     submit_blocker(&blocker);
     assert_int_equal(0, loop_work(*state, &work, do_nothing, NULL));
-    assert_int_equal(0, loop_work_cancel(&work));
+    assert_int_equal(0, loop_request_cancel(&work.request));
     open_gate(1);
     run(*state);
     assert_said("blocker-OK");
@@ -824,7 +824,7 @@ static void a_virtual_clock_does_not_wait_for_canceled_work(void **state)
     loop_timer_init(*state, &timer);
     loop_timer_start(&timer, LOOP_SEC, 0, on_timer);
     submit_blocker(&job);
-    assert_int_equal(0, loop_work_cancel(&job.work));
+    assert_int_equal(0, loop_request_cancel(&job.work.request));
     run(*state);
     assert_said("blocker-ECANCELED timer-at-1");
     open_gate(1);

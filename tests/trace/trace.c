@@ -528,7 +528,8 @@ static void on_canceled(struct loop_work *work, int status)
 static void cancel_work(struct loop_hook *hook)
 {
     loop_hook_stop(hook);
-    assert_int_equal(0, loop_work_cancel(hook->handle.data));
+    struct loop_work *work = hook->handle.data;
+    assert_int_equal(0, loop_request_cancel(&work->request));
 }
 
 static void poll_does_not_sleep_while_a_completion_is_pending(void **state)
