@@ -6,6 +6,7 @@
 
 #include "loop/core.h"
 
+#include "loop/address.h"
 #include "loop/async.h"
 #include "loop/fs.h"
 #include "loop/hook.h"

@@ -14,7 +14,7 @@
 
 #include "internal.h"
 
-/* The subject is put together only for a trace that is on: without one, nothing is loaded for it. */
+/* A subject is put together for a trace that is on; without one nothing should be loaded for it. */
 
 static inline void callback_begin(struct loop *loop, struct subject subject, int64_t detail)
 {
