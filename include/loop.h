@@ -11,10 +11,13 @@
 #include "loop/fs.h"
 #include "loop/hook.h"
 #include "loop/node.h"
+#include "loop/pipe.h"
 #include "loop/poll.h"
 #include "loop/pool.h"
 #include "loop/request.h"
+#include "loop/stream.h"
 #include "loop/task.h"
+#include "loop/tcp.h"
 #include "loop/timer.h"
 #include "loop/trace.h"
 

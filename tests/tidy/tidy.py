@@ -32,7 +32,7 @@ EFFECTS = """
     poll ppoll select pselect epoll_* eventfd* timerfd_* inotify_* pidfd_* io_uring_*
     socket* bind listen accept accept4 connect shutdown send sendto sendmsg sendmmsg recv recvfrom
     recvmsg recvmmsg getsockopt setsockopt getsockname getpeername getaddrinfo freeaddrinfo
-    getnameinfo gethostby*
+    getnameinfo gethostby* if_nametoindex if_indextoname
     mmap munmap mprotect mremap madvise memfd_create brk sbrk mlock*
     malloc calloc realloc reallocarray free strdup strndup aligned_alloc posix_memalign memalign
     asprintf vasprintf
@@ -362,7 +362,7 @@ def handle_may_include(path, header):
     name, owner = stem(path), stem(header)
     if not header.startswith('libloop/handles/') or owner == name or name.startswith(owner + '_'):
         return True
-    return owner == 'stream' and name in ('tcp', 'pipe', 'tty')
+    return owner == 'stream' and name in ('tcp', 'dial', 'pipe', 'tty')
 
 
 def stem(path):

@@ -1,0 +1,125 @@
+/* Internal. What the files of streams offer each other, and to tcp, pipe and tty.
+ *
+ * SPDX-License-Identifier: MIT */
+#ifndef LOOP_HANDLES_STREAM_H
+#define LOOP_HANDLES_STREAM_H
+
+#include "callback.h"
+
+enum {
+    STREAM_READING = 1, /* loop_read_start() */
+    STREAM_LISTENING = 2,
+    STREAM_SHUT = 4,      /* loop_shutdown() was called: nothing more may be written */
+    STREAM_CROWDED = 8,   /* above the high mark, and the drain callback has not come */
+    STREAM_BLOCKING = 16, /* the descriptor was so when it was adopted, and shall be again */
+    STREAM_EARLY = 32,    /* the next connect is to send data with its first packet */
+};
+
+/* How a kind of descriptor is read and written. All return negative errnos. */
+struct loop_stream_io {
+    ssize_t (*read)(struct loop_stream *stream, void *bytes, size_t size);
+    ssize_t (*write)(struct loop_stream *stream, const struct iovec *iov, int count,
+                     const struct loop_write *write); /* NULL: no descriptors to pass */
+    int (*end)(struct loop_stream *stream);           /* half-close */
+    void (*told)(struct loop_stream *stream);         /* behind a read callback; or NULL */
+    void (*release)(struct loop_stream *stream);      /* its descriptor is given away; or NULL */
+};
+
+/* 0: it is open. */
+static inline int stream_usable(const struct loop_stream *stream)
+{
+    if (!stream)
+        return -EINVAL;
+    int error = handle_usable(&stream->handle);
+    return !error && stream->watcher.fd < 0 ? -ENOTCONN : error;
+}
+
+/* It is not over, and nothing is wrong: epoll will say when to try again. */
+static inline bool stream_try_later(ssize_t result)
+{
+    return result == -EAGAIN || result == -EINTR;
+}
+
+/* The kernel's type has no const; the kernel only reads. */
+static inline struct iovec stream_iovec(const struct loop_buf *buf)
+{
+    return (struct iovec){.iov_base = (void *)(uintptr_t)buf->bytes, .iov_len = buf->size};
+}
+
+/* stream.c */
+
+void stream_init(struct loop *loop, struct loop_stream *stream, const struct loop_handle_ops *ops);
+int stream_vacant(const struct loop_stream *stream); /* 0: it could be opened */
+void stream_adopt(struct loop_stream *stream, int fd, const struct loop_stream_io *io);
+void stream_shut(struct loop_stream *stream);   /* closes the descriptor, if there is one */
+void stream_stop(struct loop_handle *handle);   /* for handle ops */
+void stream_finish(struct loop_handle *handle); /* for handle ops */
+int stream_watch(struct loop_stream *stream);   /* has epoll report what is under way */
+void stream_set_state(struct loop_stream *stream, unsigned state);
+
+/* stream_request.c */
+
+void stream_request_init(struct loop_stream *stream, struct loop_stream_request *req);
+void stream_request_expect(struct loop_request *request, uint64_t due_ns); /* for request ops */
+void stream_decide(struct loop_stream_request *req, int status); /* told in the pending phase */
+void stream_decide_all(struct loop_stream *stream, int status);
+void stream_decide_writes(struct loop_stream *stream,
+                          int status);                 /* and the shutdown behind them */
+void stream_tell_all(struct loop_stream *stream);      /* it is closed: told now */
+bool stream_is_busy(const struct loop_stream *stream); /* requests are in flight */
+uint64_t
+stream_requests_due(struct loop_stream *stream); /* ends the late ones; the next deadline */
+
+static inline struct loop_stream_request *stream_request_of(struct loop_request *request)
+{
+    return loop_container_of(request, struct loop_stream_request, request);
+}
+
+/* stream_connect.c */
+
+void stream_connect(struct loop_stream *stream, struct loop_connect *connect, int result,
+                    loop_connect_cb cb); /* result: what connect(2) said */
+int stream_may_connect(const struct loop_stream *stream, const struct loop_connect *connect);
+void stream_connected(struct loop_stream *stream);
+
+/* stream_accept.c */
+
+void stream_acceptable(struct loop_stream *listener);
+
+/* stream_read.c */
+
+void stream_readable(struct loop_stream *stream);
+void stream_tell_read(struct loop_stream *stream, ssize_t size, void *bytes);
+
+/* stream_write.c */
+
+int stream_write(struct loop_stream *stream, struct loop_write *write, const struct loop_buf *bufs,
+                 size_t count, const int *fds, size_t fd_count, loop_write_cb cb);
+
+/* What is written now has to wait. */
+static inline bool stream_must_queue(const struct loop_stream *stream)
+{
+    return stream->connect || !list_empty(&stream->writing);
+}
+
+/* stream_queue.c */
+
+enum { IOV_BATCH = 64 }; /* buffers in one call: 1 KiB of stack; more gain nothing measurable */
+
+extern const struct loop_request_ops write_ops;
+void stream_flush(struct loop_stream *stream);
+void stream_consume(struct loop_stream *stream, size_t n); /* n bytes of the queue are written */
+
+/* stream_shutdown.c */
+
+void stream_end_if_written(struct loop_stream *stream);
+
+/* stream_pipe.c */
+
+void stream_pipe_end(struct loop_stream_pipe *pipe, int status); /* told now */
+
+/* tcp.c */
+
+extern const struct loop_stream_io socket_io;
+
+#endif
