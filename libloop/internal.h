@@ -159,6 +159,9 @@ void post_awake(struct loop *loop);
 
 /* pool/pool.c */
 
+/* What a job waits for: a processor, a disk, a server of names. Each class has its share of the
+ * threads. */
+enum pool_class { POOL_CPU, POOL_FS, POOL_DNS, POOL_CLASSES };
 
 /* The pool's half of a request: memory of its own, which a cancelled request leaves behind. */
 struct loop_job {
@@ -167,8 +170,11 @@ struct loop_job {
     struct loop_pool *pool;    /* while it waits there */
     struct loop_mailbox *mailbox;
     struct loop_allocator allocator;
+    enum pool_class kind;
+    uint64_t number;                       /* of its submission */
     struct loop_request *request;          /* NULL: nobody waits any more; loop thread */
     void (*run)(struct loop_job *job);     /* on a thread of the pool */
+    void (*arrive)(struct loop_job *job);  /* it has run; NULL: completes its request */
     void (*discard)(struct loop_job *job); /* nobody waits: let go of the outcome, and of the job */
     bool begun;                            /* a thread has it, or had it */
     bool canceled;

@@ -25,8 +25,8 @@ struct loop_address {
 
 /* Reads "127.0.0.1", "::1", "fe80::1%eth0" (RFC 4007: the zone is an interface's name or number).
  * "" is every address of this machine, "::", on which a server hears IPv4 too. Errors, with the
- * address untouched: -EINVAL (not an address, or NULL), -ENAMETOOLONG, -ENODEV (no such
- * interface). */
+ * address untouched: -EINVAL (not an address, or NULL), -ENAMETOOLONG, -ENODEV (no such interface),
+ * and what socket(2) met when a zone's name was looked up, such as -EMFILE. */
 LOOP_API int loop_address_parse(struct loop_address *address, const char *text, uint16_t port);
 
 /* Writes "127.0.0.1:80" or "[::1]:80", and returns text: always whole, "?" for what is neither. */

@@ -1,7 +1,8 @@
 /* Public. The thread pool: work that blocks or computes, away from the loop's thread.
  *
  * Threads are started when work is waiting and none is free, up to a limit. Work begins in the
- * order in which it was submitted. Its callback comes on the loop's thread, in the poll phase.
+ * order in which it was submitted; look-ups of names, which occupy at most half of the threads, may
+ * be passed over. Its callback comes on the loop's thread, in the poll phase.
  * Unless loop_options names a pool, all loops of the process share one of max(4, processors)
  * threads; the environment variable LOOP_POOL_THREADS (1 to 1024) overrides that.
  *

@@ -99,7 +99,8 @@ static struct fs_job *make_job(struct loop *loop, struct loop_fs *fs,
         memory_resize(&loop->options.allocator, NULL, sizeof(*job) + argument_size);
     if (!job)
         return NULL;
-    *job = (struct fs_job){.job = {.allocator = loop->options.allocator,
+    *job = (struct fs_job){.job = {.kind = POOL_FS,
+                                   .allocator = loop->options.allocator,
                                    .request = &fs->request,
                                    .run = run,
                                    .discard = free_job}};

@@ -6,10 +6,10 @@
  * cancelled at any time, completes at once, and its memory may be freed, while a thread still works
  * on the job; what comes of it is dropped when the job comes home.
  *
- * Jobs wait in one queue, first come first served, under one lock. A thread is started when more
- * jobs wait than threads are free to take them, up to the limit, and lives until the pool is
- * destroyed. A finished job goes home through the loop's mailbox (post.c), in which it is one
- * parcel among others.
+ * Jobs wait under one lock, first come first served, but for those whose class has its share of the
+ * threads (lanes.c). A thread is started when more jobs wait than threads are free to take them, up
+ * to the limit, and lives until the pool is destroyed. A finished job goes home through the loop's
+ * mailbox (post.c), in which it is one parcel among others.
  *
  * A job holds the mailbox while it is with the pool. Its thread gives that up after the push, not
  * the loop on delivery: the push looks at the mailbox once more after the parcel is in it.
@@ -18,7 +18,7 @@
  * would run while other threads still use the library.
  *
  * SPDX-License-Identifier: MIT */
-#include "internal.h"
+#include "lanes.h"
 
 enum {
     THREADS_MAX = 1024,
@@ -30,8 +30,7 @@ enum {
 struct loop_pool {
     sys_mutex lock; /* guards all that follows */
     sys_cond work_waits;
-    struct loop_link queue;
-    uint32_t queued;
+    struct lanes lanes; /* what waits */
     uint32_t queue_max;
     uint32_t threads;
     uint32_t threads_max;
@@ -49,19 +48,19 @@ static sys_mutex shared_lock = SYS_MUTEX_READY;
 static struct loop_pool *shared_pool;
 static _Thread_local struct loop_job *current_job;
 
-/* Waits for one; NULL when the pool ends and none is left. */
+/* Waits for one; NULL when the pool ends. What waits even then is of a class that has its share of
+ * the threads, and these will take it. */
 static struct loop_job *next_job(struct loop_pool *pool)
 {
-    while (list_empty(&pool->queue)) {
+    struct loop_job *job;
+    while (!(job = lanes_begin(&pool->lanes))) {
         if (pool->ending)
             return NULL;
         pool->idle++;
         sys_cond_wait(&pool->work_waits, &pool->lock);
         pool->idle--;
     }
-    pool->queued--;
     pool->busy++;
-    struct loop_job *job = loop_container_of(list_pop(&pool->queue), struct loop_job, link);
     atomic_put(&job->begun, true);
     return job;
 }
@@ -96,6 +95,7 @@ static void *thread_main(void *arg)
         run(job, worker);
         sys_lock(&pool->lock);
         pool->busy--; /* before the loop hears of it, and may submit the next */
+        lanes_end(&pool->lanes, job);
         sys_unlock(&pool->lock);
         send_home(job);
         sys_lock(&pool->lock);
@@ -121,15 +121,15 @@ static int start_thread(struct loop_pool *pool)
 /* Without a thread for it a job is refused; with one at least it can wait. */
 static int enqueue(struct loop_pool *pool, struct loop_job *job)
 {
-    if (pool->queued >= pool->queue_max)
+    if (pool->lanes.queued >= pool->queue_max)
         return -EAGAIN;
-    bool all_are_needed = pool->queued >= pool->threads - pool->busy;
-    if (all_are_needed && pool->threads < pool->threads_max && start_thread(pool) < 0 &&
-        pool->threads == 0)
+    bool may_start = lanes_have_room(&pool->lanes, job->kind);
+    bool all_are_needed = lanes_startable(&pool->lanes) >= pool->threads - pool->busy;
+    if (may_start && all_are_needed && pool->threads < pool->threads_max &&
+        start_thread(pool) < 0 && pool->threads == 0)
         return -EAGAIN;
-    list_append(&pool->queue, &job->link);
-    pool->queued++;
-    if (pool->idle > 0)
+    lanes_push(&pool->lanes, job);
+    if (may_start && pool->idle > 0)
         sys_cond_signal(&pool->work_waits);
     return 0;
 }
@@ -176,7 +176,10 @@ static void deliver(struct loop *loop, struct loop_parcel *parcel)
     loop->clock_holds--;
     if (job->traced)
         trace_job(loop, job);
-    request_complete(job->request);
+    if (job->arrive)
+        job->arrive(job);
+    else
+        request_complete(job->request);
 }
 
 int pool_submit(struct loop *loop, struct loop_job *job)
@@ -207,10 +210,8 @@ static bool take_back(struct loop_job *job)
         return false;
     sys_lock(&pool->lock);
     bool waits = !job->begun;
-    if (waits) {
-        list_remove(&job->link);
-        pool->queued--;
-    }
+    if (waits)
+        lanes_remove(&pool->lanes, job);
     sys_unlock(&pool->lock);
     return waits;
 }
@@ -248,7 +249,7 @@ int loop_pool_create(struct loop_pool **pool, const struct loop_pool_options *op
     memcpy(made->name, name, strlen(name) + 1);
     sys_mutex_init(&made->lock);
     sys_cond_init(&made->work_waits);
-    list_init(&made->queue);
+    lanes_init(&made->lanes, threads_max);
     *pool = made;
     return 0;
 }
@@ -291,16 +292,17 @@ uint32_t loop_pool_threads(struct loop_pool *pool)
 void pool_after_fork(struct loop *loop)
 {
     struct loop_pool *pool;
-    struct loop_link *link;
+    struct loop_job *job;
     sys_mutex_init(&shared_lock);
     if (pool_of(loop, &pool) < 0 || pool->fork_generation == fork_generation())
         return;
     pool->fork_generation = fork_generation();
     sys_mutex_init(&pool->lock);
     sys_cond_init(&pool->work_waits);
-    pool->threads = pool->numbered = pool->busy = pool->idle = pool->queued = 0;
-    while ((link = list_pop(&pool->queue))) {
-        struct loop_job *job = loop_container_of(link, struct loop_job, link);
+    pool->threads = pool->numbered = pool->busy = pool->idle = 0;
+    lanes_forget_running(&pool->lanes);
+    while ((job = lanes_begin(&pool->lanes))) {
+        lanes_end(&pool->lanes, job);
         job->begun = true;
         send_home(job);
     }
