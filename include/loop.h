@@ -8,6 +8,7 @@
 
 #include "loop/address.h"
 #include "loop/async.h"
+#include "loop/dial.h"
 #include "loop/dns.h"
 #include "loop/fs.h"
 #include "loop/hook.h"

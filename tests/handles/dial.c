@@ -1,0 +1,214 @@
+/* Connecting by name.
+ *
+ * A dial looks a name up and tries its addresses, one shortly after the other; the first that
+ * connects gives its socket to the user's handle, and all other attempts are closed. An attempt
+ * that fails is followed by the next at once. Whatever happens, the callback comes once; a handle
+ * that is closed meanwhile, a cancel and a deadline end the dial and all that belongs to it.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct fixture {
+    struct loop *loop;
+    struct loop_tcp server;
+    struct loop_tcp accepted;
+    struct loop_tcp client;
+    struct loop_dial dial;
+    char service[8];
+    struct loop_task task;
+};
+
+static struct fixture fixture;
+
+static void on_accept(struct loop_stream *listener, int status)
+{
+    assert_int_equal(0, status);
+    loop_tcp_init(fixture.loop, &fixture.accepted);
+    assert_int_equal(0, loop_accept(listener, &fixture.accepted.stream));
+    say("accepted");
+    loop_close(&fixture.accepted.handle, NULL);
+    loop_close(&fixture.server.handle, NULL);
+}
+
+/* On the one address only, whatever other addresses a name has. */
+static void listen_on(struct loop *loop, const char *text)
+{
+    struct loop_address address;
+    fixture = (struct fixture){.loop = loop};
+    loop_tcp_init(loop, &fixture.server);
+    loop_tcp_init(loop, &fixture.client);
+    assert_int_equal(0, loop_address_parse(&address, text, 0));
+    assert_int_equal(0, loop_tcp_bind(&fixture.server, &address, LOOP_TCP_IPV6_ONLY));
+    assert_int_equal(0, loop_listen(&fixture.server.stream, LOOP_BACKLOG, on_accept));
+    assert_int_equal(0, loop_tcp_local(&fixture.server, &address));
+    snprintf(fixture.service, sizeof(fixture.service), "%u", loop_address_port(&address));
+}
+
+static void on_dialled(struct loop_dial *dial, int status)
+{
+    struct loop_address peer;
+    char text[LOOP_ADDRESS_TEXT_SIZE];
+    assert_ptr_equal(&fixture.dial, dial);
+    say("%s", loop_error_name(status));
+    if (status == 0) {
+        assert_int_equal(0, loop_tcp_peer(&fixture.client, &peer));
+        assert_int_equal(atoi(fixture.service), loop_address_port(&peer));
+        assert_non_null(strchr(loop_address_text(&peer, text), ':'));
+    }
+    if (!loop_is_closing(&fixture.client.handle))
+        loop_close(&fixture.client.handle, NULL);
+}
+
+/* In the check phase of the turn whose pending phase has resolved a literal. */
+static void close_client(struct loop_task *task)
+{
+    (void)task;
+    if (!loop_is_closing(&fixture.client.handle))
+        loop_close(&fixture.client.handle, NULL);
+}
+
+static int dial(const char *host)
+{
+    return loop_dial(&fixture.client, &fixture.dial, host, fixture.service, on_dialled);
+}
+
+static void a_literal_is_connected_to(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    assert_int_equal(0, dial("127.0.0.1"));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("accepted OK");
+}
+
+static void a_name_is_connected_to_by_whichever_address_listens(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    assert_int_equal(0, dial("localhost"));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_non_null(strstr(said(), "OK"));
+}
+
+static void nobody_listening_is_told_once(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, dial("localhost"));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("ECONNREFUSED");
+}
+
+static void a_name_that_does_not_exist_is_told(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, dial("nobody.invalid"));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    const char *words = said();
+    assert_true(strcmp(words, "ENOENT") == 0 || strcmp(words, "EAGAIN") == 0);
+}
+
+static void the_handle_may_dial_again_after_a_failure(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    fixture.dial.request.data = NULL;
+    assert_int_equal(0, loop_dial(&fixture.client, &fixture.dial, "127.0.0.2", "1", on_dialled));
+    loop_request_cancel(&fixture.dial.request);
+    loop_run(*state, LOOP_RUN_NOWAIT);
+    assert_said("ECANCELED");
+    loop_run(*state, LOOP_RUN_NOWAIT);
+    loop_tcp_init(*state, &fixture.client);
+    assert_int_equal(0, dial("127.0.0.1"));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("accepted OK");
+}
+
+static void closing_the_handle_cancels_a_look_up(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    assert_int_equal(0, dial("localhost"));
+    loop_close(&fixture.client.handle, NULL);
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("ECANCELED");
+}
+
+/* The address is for documentation: nobody answers, or the machine has no way there at all. */
+static void closing_the_handle_cancels_an_attempt(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, loop_dial(&fixture.client, &fixture.dial, "192.0.2.1", "9", on_dialled));
+    loop_immediate(*state, &fixture.task, close_client);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    const char *words = said();
+    assert_true(strcmp(words, "ECANCELED") == 0 || strcmp(words, "ENETUNREACH") == 0);
+}
+
+/* On the virtual clock nothing but the deadline can come: the address is for documentation. */
+static void a_deadline_ends_all_attempts(void **state)
+{
+    listen_on(*state, "127.0.0.1");
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, loop_dial(&fixture.client, &fixture.dial, "192.0.2.1", "9", on_dialled));
+    assert_int_equal(0, loop_request_deadline(&fixture.dial.request, 2 * LOOP_SEC));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    const char *words = said();
+    assert_true(strcmp(words, "ETIMEDOUT") == 0 || strcmp(words, "ENETUNREACH") == 0);
+}
+
+static void a_handle_that_dials_is_busy(void **state)
+{
+    struct loop_connect connect = {.request.data = NULL};
+    struct loop_address address;
+    listen_on(*state, "127.0.0.1");
+    assert_int_equal(0, loop_tcp_local(&fixture.server, &address));
+    assert_int_equal(0, dial("127.0.0.1"));
+    struct loop_dial other = {.request.data = NULL};
+    assert_int_equal(-EBUSY, loop_dial(&fixture.client, &other, "127.0.0.1", "1", on_dialled));
+    assert_int_equal(-EBUSY, loop_tcp_bind(&fixture.client, &address, 0));
+    assert_int_equal(-EBUSY, loop_tcp_connect(&fixture.client, &connect, &address,
+                                              (loop_connect_cb)(loop_function)on_dialled));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("accepted OK");
+}
+
+static void wrong_arguments_are_refused(void **state)
+{
+    char name[300];
+    listen_on(*state, "127.0.0.1");
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    assert_int_equal(-EINVAL, loop_dial(NULL, &fixture.dial, "a", "1", on_dialled));
+    assert_int_equal(-EINVAL, loop_dial(&fixture.client, NULL, "a", "1", on_dialled));
+    assert_int_equal(-EINVAL, loop_dial(&fixture.client, &fixture.dial, NULL, "1", on_dialled));
+    assert_int_equal(-EINVAL, loop_dial(&fixture.client, &fixture.dial, "a", NULL, on_dialled));
+    assert_int_equal(-EINVAL, loop_dial(&fixture.client, &fixture.dial, "a", "1", NULL));
+    assert_int_equal(-ENAMETOOLONG, dial(name));
+    assert_int_equal(-EINVAL, dial("a b"));
+    loop_close(&fixture.client.handle, NULL);
+    assert_int_equal(-ECANCELED, dial("127.0.0.1"));
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+}
+
+static const struct CMUnitTest tests[] = {
+    real_test(a_literal_is_connected_to),
+    real_test(a_name_is_connected_to_by_whichever_address_listens),
+    real_test(nobody_listening_is_told_once),
+    real_test(a_name_that_does_not_exist_is_told),
+    real_test(the_handle_may_dial_again_after_a_failure),
+    real_test(closing_the_handle_cancels_a_look_up),
+    real_test(closing_the_handle_cancels_an_attempt),
+    virtual_test(a_deadline_ends_all_attempts),
+    real_test(a_handle_that_dials_is_busy),
+    real_test(wrong_arguments_are_refused),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
