@@ -22,5 +22,6 @@
 #include "loop/tcp.h"
 #include "loop/timer.h"
 #include "loop/trace.h"
+#include "loop/udp.h"
 
 #endif
