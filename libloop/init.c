@@ -63,7 +63,7 @@ static struct loop_options with_defaults(const struct loop_options *given)
         options.drain_max = DRAIN_MAX;
     if (!options.allocator.resize)
         options.allocator.resize = sys_resize;
-    if (sys_processors() == 1)
+    if (sys_processors_online() == 1)
         options.spin_ns = 0; /* whoever we would wait for needs this processor */
     return options;
 }

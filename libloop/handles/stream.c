@@ -43,6 +43,9 @@ static uint32_t wanted(const struct loop_stream *stream)
 int stream_watch(struct loop_stream *stream)
 {
     uint32_t events = wanted(stream);
+    bool direct = stream->watcher.fd >= 0 && !(stream->state & STREAM_SHUT) && !stream->connect &&
+                  !(events & EPOLLOUT);
+    stream->state = (uint16_t)((stream->state & ~STREAM_DIRECT) | (direct ? STREAM_DIRECT : 0));
     if (events == stream->watcher.wanted || stream->watcher.fd < 0)
         return 0;
     return watcher_start(stream->handle.loop, &stream->watcher, events);
@@ -77,6 +80,7 @@ void stream_adopt(struct loop_stream *stream, int fd, const struct loop_stream_i
     stream->watcher.fd = fd;
     stream->io = io;
     stream->active_ns = loop->now_ns;
+    stream->state |= STREAM_DIRECT;
     list_append(&loop->handles, &stream->handle.link);
     deadline_by(&stream->deadline, idle_due(stream));
 }
@@ -132,7 +136,7 @@ static void lose(struct loop_stream *stream, int error)
 }
 
 /* Connecting comes before all else, and reading before writing. */
-static void writable(struct loop_stream *stream, uint32_t events)
+static __attribute__((noinline)) void writable(struct loop_stream *stream, uint32_t events)
 {
     const struct loop_poller *poller = &stream->handle.loop->poller;
     int fd = stream->watcher.fd;
@@ -222,11 +226,11 @@ void stream_stop(struct loop_handle *handle)
 void stream_finish(struct loop_handle *handle)
 {
     struct loop_stream *stream = loop_container_of(handle, struct loop_stream, handle);
-    if (stream->source)
-        stream_pipe_end(stream->source, -ECANCELED);
-    if (stream->sink)
-        stream_pipe_end(stream->sink, -ECANCELED);
     stream_decide_all(stream, -ECANCELED);
+    if (stream->source)
+        stream_pipe_tell(stream->source);
+    if (stream->sink)
+        stream_pipe_tell(stream->sink);
     stream_tell_all(stream);
 }
 

@@ -13,6 +13,7 @@ enum {
     STREAM_CROWDED = 8,   /* above the high mark, and the drain callback has not come */
     STREAM_BLOCKING = 16, /* the descriptor was so when it was adopted, and shall be again */
     STREAM_EARLY = 32,    /* the next connect is to send data with its first packet */
+    STREAM_DIRECT = 64,   /* open, connected, not shut, nothing queued: a write may be tried */
 };
 
 /* How a kind of descriptor is read and written. All return negative errnos. */
@@ -88,6 +89,8 @@ void stream_acceptable(struct loop_stream *listener);
 
 /* stream_read.c */
 
+int stream_read_start(struct loop_stream *stream, loop_read_cb cb); /* for the pipe that has it */
+void stream_read_stop(struct loop_stream *stream);
 void stream_readable(struct loop_stream *stream);
 void stream_tell_read(struct loop_stream *stream, ssize_t size, void *bytes);
 
@@ -116,7 +119,8 @@ void stream_end_if_written(struct loop_stream *stream);
 
 /* stream_pipe.c */
 
-void stream_pipe_end(struct loop_stream_pipe *pipe, int status); /* told now */
+void stream_pipe_end(struct loop_stream_pipe *pipe, int status, struct loop_stream *failed);
+void stream_pipe_tell(struct loop_stream_pipe *pipe); /* it has ended: told now */
 
 /* tcp.c */
 

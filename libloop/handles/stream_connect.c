@@ -54,10 +54,13 @@ void stream_connect(struct loop_stream *stream, struct loop_connect *connect, in
     stream_request_init(stream, &connect->common);
     request_start(stream->handle.loop, &connect->request, &connect_ops, (loop_function)cb);
     stream->connect = &connect->common;
+    stream->state &= (uint16_t)~STREAM_DIRECT;
     if (result == -EINPROGRESS)
         result = stream_watch(stream);
-    else if (result == 0)
+    else if (result == 0) {
         stream_decide(&connect->common, 0);
+        stream_watch(stream);
+    }
     if (result < 0)
         fail(stream, result);
 }

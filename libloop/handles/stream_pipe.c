@@ -34,14 +34,14 @@ static void free_kept(struct loop_stream_pipe *pipe)
 }
 
 /* Its own requests are ahead of it in the pending phase. */
-static void end(struct loop_stream_pipe *pipe, int status, struct loop_stream *failed)
+void stream_pipe_end(struct loop_stream_pipe *pipe, int status, struct loop_stream *failed)
 {
     if (pipe->ended)
         return;
     pipe->ended = true;
     pipe->status = status;
     pipe->failed = failed;
-    loop_read_stop(pipe->from);
+    stream_read_stop(pipe->from);
     loop_request_cancel(&pipe->write.request);
     loop_request_cancel(&pipe->end.request);
     request_defer(&pipe->request);
@@ -49,7 +49,7 @@ static void end(struct loop_stream_pipe *pipe, int status, struct loop_stream *f
 
 static void cancel(struct loop_request *request, int status)
 {
-    end(loop_container_of(request, struct loop_stream_pipe, request), status, NULL);
+    stream_pipe_end(loop_container_of(request, struct loop_stream_pipe, request), status, NULL);
 }
 
 static const struct loop_request_ops pipe_ops = {.type = "stream pipe",
@@ -62,9 +62,8 @@ static void tell_now(struct loop_request *request)
         request_complete(request);
 }
 
-void stream_pipe_end(struct loop_stream_pipe *pipe, int status)
+void stream_pipe_tell(struct loop_stream_pipe *pipe)
 {
-    end(pipe, status, NULL);
     tell_now(&pipe->write.request);
     tell_now(&pipe->end.request);
     request_complete(&pipe->request);
@@ -73,7 +72,7 @@ void stream_pipe_end(struct loop_stream_pipe *pipe, int status)
 static void on_end(struct loop_shutdown *shutdown, int status)
 {
     struct loop_stream_pipe *pipe = loop_container_of(shutdown, struct loop_stream_pipe, end);
-    end(pipe, status, status < 0 ? pipe->to : NULL);
+    stream_pipe_end(pipe, status, status < 0 ? pipe->to : NULL);
 }
 
 /* A side that had been shut down before is no error: that is what was wanted. */
@@ -81,7 +80,7 @@ static void finish(struct loop_stream_pipe *pipe)
 {
     int error = pipe->keep_open ? -EALREADY : loop_shutdown(pipe->to, &pipe->end, on_end);
     if (error)
-        end(pipe, error == -EALREADY ? 0 : error, error == -EALREADY ? NULL : pipe->to);
+        stream_pipe_end(pipe, error == -EALREADY ? 0 : error, error == -EALREADY ? NULL : pipe->to);
 }
 
 static void on_written(struct loop_write *write, int status)
@@ -91,11 +90,11 @@ static void on_written(struct loop_write *write, int status)
     pipe->copied += write->written;
     if (pipe->ended)
         return;
-    int error = status < 0 ? 0 : loop_read_start(pipe->from, on_read);
+    int error = status < 0 ? 0 : stream_read_start(pipe->from, on_read);
     if (status < 0)
-        end(pipe, status, pipe->to);
+        stream_pipe_end(pipe, status, pipe->to);
     else if (error)
-        end(pipe, error, pipe->from);
+        stream_pipe_end(pipe, error, pipe->from);
 }
 
 /* Reading stops until it is written. */
@@ -105,7 +104,7 @@ static int keep(struct loop_stream_pipe *pipe, const char *bytes, size_t size)
     if (!pipe->kept)
         return -ENOMEM;
     memcpy(pipe->kept, bytes, size);
-    loop_read_stop(pipe->from);
+    stream_read_stop(pipe->from);
     struct loop_buf buf = {pipe->kept, size};
     int error = loop_write(pipe->to, &pipe->write, &buf, 1, on_written);
     if (error < 0)
@@ -120,7 +119,7 @@ static void on_read(struct loop_stream *from, ssize_t size, void *bytes)
         if (size == LOOP_EOF)
             finish(pipe);
         else
-            end(pipe, (int)size, from);
+            stream_pipe_end(pipe, (int)size, from);
         return;
     }
     struct loop_buf buf = {bytes, (size_t)size};
@@ -131,7 +130,7 @@ static void on_read(struct loop_stream *from, ssize_t size, void *bytes)
     if (!error && done < buf.size)
         error = keep(pipe, (const char *)bytes + done, buf.size - done);
     if (error)
-        end(pipe, error, pipe->to);
+        stream_pipe_end(pipe, error, pipe->to);
 }
 
 int loop_stream_pipe(struct loop_stream *from, struct loop_stream *to,
@@ -145,7 +144,7 @@ int loop_stream_pipe(struct loop_stream *from, struct loop_stream *to,
     if (from->sink || to->source || from->handle.loop != to->handle.loop)
         return from->handle.loop != to->handle.loop ? -EINVAL : -EBUSY;
     request_check(&pipe->request, &pipe_ops);
-    error = loop_read_start(from, on_read);
+    error = stream_read_start(from, on_read);
     if (error)
         return error == -EALREADY ? -EBUSY : error;
     *pipe = (struct loop_stream_pipe){.request.data = pipe->request.data,

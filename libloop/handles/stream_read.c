@@ -16,12 +16,17 @@
 
 enum { READS_MAX = 16 }; /* 1 MiB */
 
-void stream_tell_read(struct loop_stream *stream, ssize_t size, void *bytes)
+static inline void tell(struct loop_stream *stream, ssize_t size, void *bytes)
 {
     struct loop *loop = stream->handle.loop;
     handle_callback_begin(&stream->handle, (loop_function)stream->read_cb, size);
     stream->read_cb(stream, size, bytes);
     callback_end(loop);
+}
+
+void stream_tell_read(struct loop_stream *stream, ssize_t size, void *bytes)
+{
+    tell(stream, size, bytes);
 }
 
 static void stop(struct loop_stream *stream)
@@ -53,25 +58,31 @@ static bool tell_and_look(struct loop_stream *stream, ssize_t size, void *bytes)
     return stream->state & STREAM_READING;
 }
 
+/* More than a short read: nothing, or a full one, behind which there may be more. */
+static __attribute__((noinline)) void read_on(struct loop_stream *stream, ssize_t size)
+{
+    void *bytes = stream->handle.loop->poller.lent;
+    for (int reads = 1; size > 0; reads++) {
+        stream->active_ns = stream->handle.loop->now_ns;
+        bool here = tell_and_look(stream, size, bytes);
+        if (!here || size < LOOP_LENT_SIZE || reads == READS_MAX)
+            return;
+        size = stream->io->read(stream, bytes, LOOP_LENT_SIZE);
+    }
+    take_none(stream, size);
+}
+
 /* A short read is the last: nobody needs to look at the stream after its callback. */
 static void read_pieces(struct loop_stream *stream)
 {
     struct loop *loop = stream->handle.loop;
-    void *bytes = loop->poller.lent;
-    for (int reads = 0; reads < READS_MAX; reads++) {
-        ssize_t size = stream->io->read(stream, bytes, LOOP_LENT_SIZE);
-        if (size <= 0) {
-            take_none(stream, size);
-            return;
-        }
-        stream->active_ns = loop->now_ns;
-        if (size < LOOP_LENT_SIZE && !stream->io->told) {
-            stream_tell_read(stream, size, bytes);
-            return;
-        }
-        if (!tell_and_look(stream, size, bytes) || size < LOOP_LENT_SIZE)
-            return;
+    ssize_t size = stream->io->read(stream, loop->poller.lent, LOOP_LENT_SIZE);
+    if (size <= 0 || size == LOOP_LENT_SIZE || stream->io->told) {
+        read_on(stream, size);
+        return;
     }
+    stream->active_ns = loop->now_ns;
+    tell(stream, size, loop->poller.lent);
 }
 
 static void complete(struct loop_request *request)
@@ -129,9 +140,9 @@ static int may_read(const struct loop_stream *stream)
     return !error && (stream->read || stream->state & STREAM_LISTENING) ? -EBUSY : error;
 }
 
-int loop_read_start(struct loop_stream *stream, loop_read_cb cb)
+int stream_read_start(struct loop_stream *stream, loop_read_cb cb)
 {
-    int error = cb ? may_read(stream) : -EINVAL;
+    int error = may_read(stream);
     if (error)
         return error;
     if (!poller_lend(stream->handle.loop))
@@ -144,10 +155,24 @@ int loop_read_start(struct loop_stream *stream, loop_read_cb cb)
     return error;
 }
 
-void loop_read_stop(struct loop_stream *stream)
+void stream_read_stop(struct loop_stream *stream)
 {
     if (stream_usable(stream) == 0 && stream->state & STREAM_READING)
         stop(stream);
+}
+
+int loop_read_start(struct loop_stream *stream, loop_read_cb cb)
+{
+    if (!stream || !cb)
+        return -EINVAL;
+    return stream->sink ? -EBUSY : stream_read_start(stream, cb);
+}
+
+/* What is copied to another stream, that copy stops and starts. */
+void loop_read_stop(struct loop_stream *stream)
+{
+    if (stream && !stream->sink)
+        stream_read_stop(stream);
 }
 
 int loop_read_into(struct loop_stream *stream, struct loop_read *read, void *bytes, size_t min,
@@ -156,8 +181,8 @@ int loop_read_into(struct loop_stream *stream, struct loop_read *read, void *byt
     if (!read || !bytes || !cb || min == 0 || min > max || max > SSIZE_MAX)
         return -EINVAL;
     int error = may_read(stream);
-    if (error)
-        return error == -EALREADY ? -EBUSY : error;
+    if (error || stream->sink)
+        return error && error != -EALREADY ? error : -EBUSY;
     if (stream->io->told)
         return -EOPNOTSUPP;
     request_check(&read->request, &read_ops);

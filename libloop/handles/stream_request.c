@@ -57,13 +57,19 @@ void stream_decide_writes(struct loop_stream *stream, int status)
     stream->queued = 0;
 }
 
+/* A copy ends behind what it waits for. */
 void stream_decide_all(struct loop_stream *stream, int status)
 {
+    struct loop_stream *failed = status == -ECANCELED ? NULL : stream;
     if (stream->connect)
         stream_decide(stream->connect, status);
     if (stream->read)
         stream_decide(stream->read, status);
     stream_decide_writes(stream, status);
+    if (stream->source)
+        stream_pipe_end(stream->source, status, failed);
+    if (stream->sink)
+        stream_pipe_end(stream->sink, status, failed);
 }
 
 /* Their callbacks may decide others, but start none: the stream is closing. */

@@ -23,8 +23,10 @@ static void complete(struct loop_request *request)
 static void cancel(struct loop_request *request, int status)
 {
     struct loop_stream_request *req = stream_request_of(request);
-    req->stream->state &= (uint16_t)~STREAM_SHUT;
+    struct loop_stream *stream = req->stream;
+    stream->state &= (uint16_t)~STREAM_SHUT;
     stream_decide(req, status);
+    stream_watch(stream);
 }
 
 static const struct loop_request_ops shutdown_ops = {.type = "shutdown",
@@ -52,6 +54,7 @@ int loop_shutdown(struct loop_stream *stream, struct loop_shutdown *shutdown, lo
     request_start(stream->handle.loop, &shutdown->request, &shutdown_ops, (loop_function)cb);
     stream->shutdown = &shutdown->common;
     stream->state |= STREAM_SHUT;
+    stream->state &= (uint16_t)~STREAM_DIRECT;
     stream_end_if_written(stream);
     return 0;
 }

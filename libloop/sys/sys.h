@@ -257,6 +257,13 @@ static inline void sys_call_once(sys_once *once, void (*call)(void))
     pthread_once(once, call);
 }
 
+/* That the machine has; a process may be kept to fewer. */
+static inline uint32_t sys_processors_online(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (uint32_t)count : 1;
+}
+
 static inline uint32_t sys_processors(void)
 {
     cpu_set_t set;
