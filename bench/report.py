@@ -24,8 +24,9 @@ from pathlib import Path
 
 WARM_UP_ROUNDS = 1
 PROGRAM_SECONDS_MAX = 300  # a program takes about one second: this one hangs
-PEERS_FIRST = ["libloop", "libuv", "libev", "libevent", "sd-event"]
-PEERS_LAST = ["limit"]
+PEERS_FIRST = ["libloop", "libloop-spin", "libloop-stream", "libuv", "libuv-try", "libev",
+               "libevent", "libevent-raw", "sd-event", "node"]
+PEERS_LAST = ["limit", "limit-spin"]
 SUBJECT, REFERENCE = "libloop", "libuv"
 
 
@@ -36,40 +37,46 @@ class ReportError(Exception):
 class Program:
     """One workload on one peer."""
 
-    def __init__(self, name, path):
-        self.workload, self.peer = name.split("-", 1)
-        self.path = path
+    def __init__(self, workload, peer, command):
+        self.workload = workload
+        self.peer = peer
+        self.name = f"{workload} on {peer}"
+        self.command = command
         self.rounds = {}  # unit: the value of each round
 
     def run(self):
         """One round: the unit and the value of each figure."""
-        if not self.path.exists():
-            raise ReportError(f"{self.path} is missing: build it with ninja")
-        try:
-            done = subprocess.run([self.path], capture_output=True, text=True, check=False,
-                                  timeout=PROGRAM_SECONDS_MAX)
-        except OSError as error:
-            raise ReportError(f"{self.path.name} cannot be run: {error.strerror}") from error
-        except subprocess.TimeoutExpired as error:
-            raise ReportError(f"{self.path.name} did not end within "
-                              f"{PROGRAM_SECONDS_MAX} s") from error
-        if done.returncode != 0:
-            raise ReportError(f"{self.path.name} ended with status {done.returncode}: "
-                              f"{done.stderr.strip() or 'nothing on standard error'}")
-        return self.figures(done.stdout)
+        return self.figures(output_of(self.name, self.command))
 
     def figures(self, text):
         try:
             figures = {unit: float(value) for unit, value in map(str.split, text.splitlines())}
         except ValueError as error:
-            raise ReportError(f"{self.path.name} printed what is no figure: {text!r}") from error
+            raise ReportError(f"{self.name} printed what is no figure: {text!r}") from error
         if not figures:
-            raise ReportError(f"{self.path.name} printed no figure")
+            raise ReportError(f"{self.name} printed no figure")
         return figures
 
     def keep(self, figures):
         for unit, value in figures.items():
             self.rounds.setdefault(unit, []).append(value)
+
+
+def output_of(name, command):
+    """What a program that must succeed prints."""
+    if not Path(command[0]).exists():
+        raise ReportError(f"{command[0]} is missing: build it with ninja")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False,
+                              timeout=PROGRAM_SECONDS_MAX)
+    except OSError as error:
+        raise ReportError(f"{name} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ReportError(f"{name} did not end within {PROGRAM_SECONDS_MAX} s") from error
+    if done.returncode != 0:
+        raise ReportError(f"{name} ended with status {done.returncode}: "
+                          f"{done.stderr.strip() or 'nothing on standard error'}")
+    return done.stdout
 
 
 class Progress:
@@ -88,7 +95,7 @@ class Progress:
         if self.done > 0:
             seconds = (time.monotonic() - self.start) / self.done * (self.total - self.done)
             left = f", about {seconds:.0f} s left"
-        sys.stderr.write(f"\r\033[K{round_name}: {program.workload} on {program.peer} "
+        sys.stderr.write(f"\r\033[K{round_name}: {program.name} "
                          f"({self.done + 1} of {self.total}{left})")
         sys.stderr.flush()
 
@@ -101,8 +108,9 @@ class Progress:
             sys.stderr.flush()
 
 
-def programs_of(group, build):
-    """The programs that the build folder was configured with, in the order of the group's list."""
+def targets_of(group, build):
+    """The programs that the build folder was configured with, in the order of the group's list: the
+    path of each name."""
     targets_file = build / "meson-info" / "intro-targets.json"
     try:
         targets = json.loads(targets_file.read_text(encoding="utf-8"))
@@ -110,13 +118,17 @@ def programs_of(group, build):
         raise ReportError(f"{build} is no build folder of meson: set one up with "
                           f"meson setup {build} -Dbench=true -Dbuildtype=release") from error
     folder = Path("bench") / group
-    found = [Program(target["name"], Path(target["filename"][0])) for target in targets
+    found = {target["name"]: target["filename"][0] for target in targets
              if target["type"] == "executable"
-             and Path(target["defined_in"]).parts[-3:-1] == folder.parts]
+             and Path(target["defined_in"]).parts[-3:-1] == folder.parts}
     if not found:
         raise ReportError(f"{build} has no programs of the group {group!r}: is there a folder "
                           f"{folder}, and was it configured with -Dbench=true?")
     return found
+
+
+def programs_of(group, build):
+    return [Program(*name.split("-", 1), [path]) for name, path in targets_of(group, build).items()]
 
 
 def selected(programs, workloads, peers):
@@ -184,10 +196,10 @@ def rows_of(programs):
     return rows
 
 
-def ratio(row):
+def ratio(row, subject=SUBJECT, reference=REFERENCE):
     """How much of the reference the subject takes, in the same round; None if one is missing."""
-    pairs = zip(row.get(SUBJECT, []), row.get(REFERENCE, []))
-    ratios = [subject / reference for subject, reference in pairs if reference > 0]
+    pairs = zip(row.get(subject, []), row.get(reference, []))
+    ratios = [one / other for one, other in pairs if other > 0]
     return statistics.median(ratios) if ratios else None
 
 
@@ -195,6 +207,8 @@ def number_text(value):
     """Three significant digits or all before the point: 0.123, 12.3, 12345."""
     if value is None:
         return "-"
+    if value == 0:
+        return "0"
     for limit, decimals in ((1, 3), (10, 2), (100, 1)):
         if value < limit:
             return f"{value:.{decimals}f}"
@@ -207,9 +221,14 @@ def table(rows):
     for (workload, unit), row in rows.items():
         medians = [statistics.median(row[peer]) if peer in row else None for peer in peers]
         lines.append([workload, unit, *map(number_text, medians), number_text(ratio(row))])
+    return aligned(lines, 2)
+
+
+def aligned(lines, words):
+    """The first columns, words, to the left, and the others, numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join("  ".join(cell.ljust(width) if index < 2 else cell.rjust(width)
-                               for index, (cell, width) in enumerate(zip(line, widths)))
+    return "\n".join("  ".join(cell.ljust(width) if index < words else cell.rjust(width)
+                               for index, (cell, width) in enumerate(zip(line, widths))).rstrip()
                      for line in lines)
 
 
@@ -238,8 +257,8 @@ def positive(text):
     return number
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
+def arguments(description=__doc__):
+    parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", help="a folder of bench/, such as core")
     parser.add_argument("--build", type=Path, required=True, metavar="DIR",
@@ -254,16 +273,24 @@ def arguments():
     return parser.parse_args()
 
 
-def main():
-    options = arguments()
+def measure_and_print(options):
+    """The group of which every program is a workload on a peer."""
+    programs = selected(programs_of(options.group, options.build), options.workload, options.peer)
+    run_rounds(programs, options.rounds)
+    rows = rows_of(programs)
+    print(f"{options.group}: the median of {rounds_text(options.rounds)}, for one operation\n")
+    print(table(rows))
+    return rows
+
+
+def rounds_text(rounds):
+    return "1 round" if rounds == 1 else f"{rounds} rounds"
+
+
+def main(options, measure=measure_and_print):
+    """measure(options) measures and prints, and returns the rows to write."""
     try:
-        programs = selected(programs_of(options.group, options.build), options.workload,
-                            options.peer)
-        run_rounds(programs, options.rounds)
-        rows = rows_of(programs)
-        rounds = "1 round" if options.rounds == 1 else f"{options.rounds} rounds"
-        print(f"{options.group}: the median of {rounds}, for one operation\n")
-        print(table(rows))
+        rows = measure(options)
         if options.out is not None:
             write_json(options.out, rows)
     except ReportError as error:
@@ -276,4 +303,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(arguments()))
