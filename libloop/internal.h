@@ -57,6 +57,7 @@ struct loop_request_ops {
                                                       NULL: nobody is */
     void (*cancel)(struct loop_request *request, int status); /* defers its completion with it */
     void (*expect)(struct loop_request *request, uint64_t due_ns); /* NULL: has no deadlines */
+    void (*before)(struct loop_request *request); /* NULL: nobody is told ahead of it */
 };
 
 void request_check(const struct loop_request *request, const struct loop_request_ops *ops);

@@ -47,6 +47,8 @@ void request_defer(struct loop_request *request)
 void request_complete(struct loop_request *request)
 {
     list_remove(&request->link);
+    if (request->ops->before)
+        request->ops->before(request); /* still lent: whoever is told must not start it */
     loop_request_unref(request);
     request->magic = 0;
     request->ops->complete(request);
@@ -93,11 +95,12 @@ int loop_request_deadline(struct loop_request *request, uint64_t after_ns)
 {
     if (!request)
         return -EINVAL;
-    if (decided(request))
+    if (!request_in_flight(request))
         return -EALREADY;
     thread_check(request->loop, request->ops->type);
     if (!request->ops->expect)
         return -EOPNOTSUPP;
-    request->ops->expect(request, deadline_after(request->loop, after_ns));
+    if (!decided(request)) /* otherwise it is met */
+        request->ops->expect(request, deadline_after(request->loop, after_ns));
     return 0;
 }

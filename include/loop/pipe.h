@@ -39,8 +39,9 @@ LOOP_API int loop_pipe_connect(struct loop_pipe *pipe, struct loop_connect *conn
 
 /* Adopts a descriptor that can be read or written as a stream and waited for. It becomes
  * non-blocking (other processes that share it see that; closing or detaching undoes it), and is the
- * handle's to close. Errors, with the descriptor still the caller's: -EBUSY, -EBADF, -EPERM (a
- * regular file or directory: see loop/fs.h), -EPROTOTYPE (a socket that is no stream). */
+ * handle's to close. /dev/null takes writes, but cannot be waited for: reading it is -EPERM.
+ * Errors, with the descriptor still the caller's: -EBUSY, -EBADF, -EPERM (a regular file or
+ * directory: see loop/fs.h), -EPROTOTYPE (a socket that is no stream). */
 LOOP_API int loop_pipe_open(struct loop_pipe *pipe, int fd);
 
 /* Makes a connected pair, of which what is written to one is read from the other. Errors:

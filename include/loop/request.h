@@ -41,8 +41,8 @@ LOOP_API int loop_request_cancel(struct loop_request *request);
 
 /* Completes a request in flight with -ETIMEDOUT, otherwise as if cancelled, if it has not completed
  * after_ns from loop_now(). Again: the new deadline replaces the old, at no cost if it is later.
- * LOOP_NEVER: none. Errors: -EALREADY (as above), -EOPNOTSUPP (requests of this type have no
- * deadlines), -EINVAL (NULL). */
+ * LOOP_NEVER: none. One whose outcome is decided meets any. Errors: -EALREADY (not in flight),
+ * -EOPNOTSUPP (requests of this type have no deadlines), -EINVAL (NULL). */
 LOOP_API int loop_request_deadline(struct loop_request *request, uint64_t after_ns);
 
 #endif

@@ -9,10 +9,10 @@
  * nothing is accepted. No SIGPIPE is ever raised.
  *
  * A stream owns a descriptor from open, bind, connect or accept on, and must be closed. Closing
- * completes its requests with -ECANCELED, in the order connect, read, writes, shutdown, and then
- * calls back. Every request may be cancelled by loop_request_cancel() and have a deadline by
- * loop_request_deadline(). A function that returns an error has started nothing and calls nobody
- * back.
+ * completes its requests, with -ECANCELED if their outcome is not decided yet, in the order
+ * connect, read, writes, shutdown, and then calls back. Every request may be cancelled by
+ * loop_request_cancel() and have a deadline by loop_request_deadline(). A function that returns an
+ * error has started nothing and calls nobody back.
  *
  * Errors common to all: -EINVAL (an argument NULL or out of range), -ECANCELED (closing), -ENOTCONN
  * (the stream has no descriptor yet).
@@ -66,7 +66,8 @@ typedef void (*loop_shutdown_cb)(struct loop_shutdown *shutdown, int status);
 
 /* Comes in the poll phase. status 0: one connection waits for loop_accept() or loop_refuse().
  * Negative: descriptors or memory ran out (-EMFILE, -ENFILE, -ENOBUFS, -ENOMEM); told once until a
- * connection is accepted again, which is tried by itself from time to time. */
+ * connection is accepted again, which is tried by itself from time to time; or somebody has shut it
+ * down or closed it (-EINVAL, -EBADF), and it listens no more. */
 typedef void (*loop_connection_cb)(struct loop_stream *listener, int status);
 
 /* What else may happen to a stream. */
@@ -103,7 +104,8 @@ struct loop_stream {
     struct loop_timer deadline; /* fires at the earliest of all, or before */
     uint64_t retry_ns;          /* of a listener: when it tries to accept again; or LOOP_NEVER */
     int held_fd;                /* of a listener: accepted, and not yet taken; or -1 */
-    uint16_t backoff_ms;        /* of a listener without descriptors; 0: it has some */
+    uint32_t blocks_in; /* a process and 1: which makes it blocking again; 0: it is left as it is */
+    uint16_t backoff_ms; /* of a listener without descriptors; 0: it has some */
     uint16_t state;
 };
 
@@ -260,16 +262,18 @@ LOOP_API int loop_refuse(struct loop_stream *listener);
 LOOP_API int loop_stream_set_idle(struct loop_stream *stream, uint64_t idle_ns, loop_stream_cb cb);
 
 /* The marks of the write queue, in bytes; 0 for LOOP_WRITE_LOW, _HIGH, _MAX. After a write that
- * said 1, cb (may be NULL) comes once when low bytes or fewer wait, before the callback of the
- * write that made it so. Errors: -EINVAL (not low < high <= max), -EBUSY (more than max waits). */
+ * said 1, cb (may be NULL) comes once when low bytes or fewer wait, also because they failed,
+ * before the callback of the write that made it so. Errors: -EINVAL (not low < high <= max), -EBUSY
+ * (more than max waits). */
 LOOP_API int loop_stream_set_marks(struct loop_stream *stream, size_t low, size_t high, size_t max,
                                    loop_stream_cb cb);
 
 /* Copies from one stream to the other until the first ends, no faster than the second takes it, and
  * then shuts the second down, unless loop_stream_pipe_keep_open() was called. Two of them, there
  * and back, make a proxy. The streams stay the caller's: nothing is closed. cb gets 0, or the error
- * of pipe->failed; closing either stream, or cancelling, ends it with -ECANCELED. Errors: -EBUSY
- * (from is read already, or another pipe uses that side). */
+ * of pipe->failed; closing either stream, or cancelling, ends it with -ECANCELED, and what was read
+ * and not yet written, up to 64 KiB, is dropped: copied is exact. Errors: -EBUSY (from is read
+ * already, or another pipe uses that side). */
 LOOP_API int loop_stream_pipe(struct loop_stream *from, struct loop_stream *to,
                               struct loop_stream_pipe *pipe, loop_stream_pipe_cb cb);
 LOOP_API void loop_stream_pipe_keep_open(struct loop_stream_pipe *pipe);

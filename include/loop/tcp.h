@@ -59,7 +59,8 @@ LOOP_API int loop_tcp_keepalive(struct loop_tcp *tcp, unsigned idle_s, unsigned 
  * bound handle: at most queue connections may carry data in their first packet; 0: none. On a
  * handle without a socket, queue 1: the next loop_tcp_connect() to a server that has met us before
  * succeeds at once, the first write goes with its first packet, and what is wrong is told by that
- * write or by a read. -EBUSY: connected or listening. */
+ * write or by a read. Before that write the server hears nothing: it is for clients that speak
+ * first. -EBUSY: connected or listening. */
 LOOP_API int loop_tcp_fast_open(struct loop_tcp *tcp, unsigned queue);
 
 #endif

@@ -38,8 +38,10 @@ static ssize_t write_file(struct loop_stream *stream, const struct iovec *iov, i
 static int end_file(struct loop_stream *stream)
 {
     int flags = sys_fcntl(stream->watcher.fd, F_GETFL, 0);
-    if (flags >= 0 && (flags & O_ACCMODE) == O_WRONLY)
+    if (flags >= 0 && (flags & O_ACCMODE) == O_WRONLY) {
         stream_shut(stream);
+        stream->state |= STREAM_SHUT;
+    }
     return flags < 0 ? flags : 0;
 }
 
@@ -164,7 +166,8 @@ int loop_pipe_open(struct loop_pipe *pipe, int fd)
     if (error)
         return error;
     stream_adopt(&pipe->stream, fd, io);
-    pipe->stream.state |= flags & O_NONBLOCK ? 0 : STREAM_BLOCKING;
+    if (!(flags & O_NONBLOCK))
+        stream_block_again(&pipe->stream);
     return 0;
 }
 

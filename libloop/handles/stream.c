@@ -80,12 +80,18 @@ void stream_adopt(struct loop_stream *stream, int fd, const struct loop_stream_i
     stream->watcher.fd = fd;
     stream->io = io;
     stream->active_ns = loop->now_ns;
-    stream->state |= STREAM_DIRECT;
+    stream->state = (uint16_t)((stream->state & ~STREAM_SHUT) | STREAM_DIRECT);
     list_append(&loop->handles, &stream->handle.link);
     deadline_by(&stream->deadline, idle_due(stream));
 }
 
-/* Others who share the open file may rely on its blocking. */
+/* Others who share the open file may rely on its blocking; but a forked child must not take it from
+ * the process that made it so. */
+void stream_block_again(struct loop_stream *stream)
+{
+    stream->blocks_in = fork_generation() + 1;
+}
+
 static void block_again(int fd)
 {
     int flags = sys_fcntl(fd, F_GETFL, 0);
@@ -108,8 +114,9 @@ static int give_up(struct loop_stream *stream)
     stream->watcher.fd = -1;
     if (stream->io->release)
         stream->io->release(stream);
-    if (stream->state & STREAM_BLOCKING)
+    if (stream->blocks_in == fork_generation() + 1)
         block_again(fd);
+    stream->blocks_in = 0;
     stream_set_state(stream, 0);
     return fd;
 }
@@ -128,11 +135,14 @@ void stream_shut(struct loop_stream *stream)
 /* The descriptor was closed behind us, so it is not ours to close any more. */
 static void lose(struct loop_stream *stream, int error)
 {
-    bool told = stream->state & STREAM_READING;
+    unsigned state = stream->state;
+    stream->blocks_in = 0; /* the number may be another's */
     give_up(stream);
     stream_decide_all(stream, error);
-    if (told)
+    if (state & STREAM_READING)
         stream_tell_read(stream, error, NULL);
+    else if (state & STREAM_LISTENING)
+        stream_tell_connection(stream, error);
 }
 
 /* Connecting comes before all else, and reading before writing. */
@@ -189,7 +199,7 @@ static void expire(struct loop_timer *timer)
     deadline_by(timer, stream->retry_ns);
     if (retry)
         stream_acceptable(stream);
-    else if (idle)
+    else if (idle && stream->watcher.fd >= 0) /* a late connect has given it up */
         tell_idle(stream);
 }
 
@@ -213,6 +223,7 @@ void stream_init(struct loop *loop, struct loop_stream *stream, const struct loo
     stream->active_ns = 0;
     stream->held_fd = -1;
     stream->backoff_ms = 0;
+    stream->blocks_in = 0;
     stream->state = 0;
 }
 

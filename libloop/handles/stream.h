@@ -9,11 +9,11 @@
 enum {
     STREAM_READING = 1, /* loop_read_start() */
     STREAM_LISTENING = 2,
-    STREAM_SHUT = 4,      /* loop_shutdown() was called: nothing more may be written */
-    STREAM_CROWDED = 8,   /* above the high mark, and the drain callback has not come */
-    STREAM_BLOCKING = 16, /* the descriptor was so when it was adopted, and shall be again */
-    STREAM_EARLY = 32,    /* the next connect is to send data with its first packet */
-    STREAM_DIRECT = 64,   /* open, connected, not shut, nothing queued: a write may be tried */
+    STREAM_SHUT = 4,       /* loop_shutdown() was called: nothing more may be written */
+    STREAM_CROWDED = 8,    /* above the high mark, and the drain callback has not come */
+    STREAM_EARLY = 16,     /* the next connect is to send data with its first packet */
+    STREAM_DIRECT = 32,    /* open, connected, not shut, nothing queued: a write may be tried */
+    STREAM_CONNECTED = 64, /* it may not connect again */
 };
 
 /* How a kind of descriptor is read and written. All return negative errnos. */
@@ -35,6 +35,13 @@ static inline int stream_usable(const struct loop_stream *stream)
     return !error && stream->watcher.fd < 0 ? -ENOTCONN : error;
 }
 
+/* The same for writing, which may be over though there is no descriptor: that of a pipe's end. */
+static inline int stream_open_or_shut(const struct loop_stream *stream)
+{
+    int error = stream_usable(stream);
+    return error == -ENOTCONN && stream->state & STREAM_SHUT ? 0 : error;
+}
+
 /* It is not over, and nothing is wrong: epoll will say when to try again. */
 static inline bool stream_try_later(ssize_t result)
 {
@@ -52,10 +59,11 @@ static inline struct iovec stream_iovec(const struct loop_buf *buf)
 void stream_init(struct loop *loop, struct loop_stream *stream, const struct loop_handle_ops *ops);
 int stream_vacant(const struct loop_stream *stream); /* 0: it could be opened */
 void stream_adopt(struct loop_stream *stream, int fd, const struct loop_stream_io *io);
-void stream_shut(struct loop_stream *stream);   /* closes the descriptor, if there is one */
-void stream_stop(struct loop_handle *handle);   /* for handle ops */
-void stream_finish(struct loop_handle *handle); /* for handle ops */
-int stream_watch(struct loop_stream *stream);   /* has epoll report what is under way */
+void stream_block_again(struct loop_stream *stream); /* when it is given away */
+void stream_shut(struct loop_stream *stream);        /* closes the descriptor, if there is one */
+void stream_stop(struct loop_handle *handle);        /* for handle ops */
+void stream_finish(struct loop_handle *handle);      /* for handle ops */
+int stream_watch(struct loop_stream *stream);        /* has epoll report what is under way */
 void stream_set_state(struct loop_stream *stream, unsigned state);
 
 /* stream_request.c */
@@ -86,6 +94,7 @@ void stream_connected(struct loop_stream *stream);
 /* stream_accept.c */
 
 void stream_acceptable(struct loop_stream *listener);
+void stream_tell_connection(struct loop_stream *listener, int status);
 
 /* stream_read.c */
 

@@ -19,7 +19,7 @@
 
 enum { BACKOFF_MIN_MS = 10, BACKOFF_MAX_MS = 100 };
 
-static void tell(struct loop_stream *listener, int status)
+void stream_tell_connection(struct loop_stream *listener, int status)
 {
     struct loop *loop = listener->handle.loop;
     loop_function cb = (loop_function)listener->connection_cb;
@@ -43,35 +43,42 @@ static void stop(struct loop_stream *listener)
     stream_set_state(listener, listener->state & ~(unsigned)STREAM_LISTENING);
 }
 
-/* Told once until something is accepted again. */
-static void back_off(struct loop_stream *listener, int error)
+static void back_off(struct loop_stream *listener)
 {
-    bool first = listener->backoff_ms == 0;
-    uint16_t next_ms = first ? BACKOFF_MIN_MS : (uint16_t)(2 * listener->backoff_ms);
+    uint16_t next_ms = listener->backoff_ms ? (uint16_t)(2 * listener->backoff_ms) : BACKOFF_MIN_MS;
     listener->backoff_ms = next_ms < BACKOFF_MAX_MS ? next_ms : BACKOFF_MAX_MS;
     listener->retry_ns = deadline_after(listener->handle.loop, listener->backoff_ms * LOOP_MS);
     deadline_by(&listener->deadline, listener->retry_ns);
     stream_watch(listener);
-    if (first)
-        tell(listener, error);
 }
 
+/* Wants what it should; if epoll has no room for it, later. */
+static void watch(struct loop_stream *listener)
+{
+    if (stream_watch(listener) < 0)
+        back_off(listener);
+}
+
+/* That descriptors ran out is told once until something is accepted again. */
 void stream_acceptable(struct loop_stream *listener)
 {
     int fd = sys_accept(listener->watcher.fd);
     if (ran_out(fd)) {
-        back_off(listener, fd);
+        bool first = listener->backoff_ms == 0;
+        back_off(listener);
+        if (first)
+            stream_tell_connection(listener, fd);
         return;
     }
     listener->backoff_ms = 0;
+    listener->active_ns = listener->handle.loop->now_ns;
     if (is_broken(fd))
         stop(listener);
     else if (fd >= 0)
         listener->held_fd = fd;
-    listener->active_ns = listener->handle.loop->now_ns;
-    stream_watch(listener);
+    watch(listener);
     if (fd >= 0 || is_broken(fd))
-        tell(listener, fd < 0 ? fd : 0);
+        stream_tell_connection(listener, fd < 0 ? fd : 0);
 }
 
 int loop_listen(struct loop_stream *listener, int backlog, loop_connection_cb cb)
@@ -106,7 +113,7 @@ static int take_held(struct loop_stream *listener)
         return -EAGAIN;
     int fd = listener->held_fd;
     listener->held_fd = -1;
-    stream_watch(listener);
+    watch(listener);
     return fd;
 }
 

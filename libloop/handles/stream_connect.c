@@ -47,6 +47,14 @@ int stream_may_connect(const struct loop_stream *stream, const struct loop_conne
     return error;
 }
 
+/* With fast open the kernel knows of no peer before the first write, so this is remembered. */
+static void succeed(struct loop_stream *stream)
+{
+    stream->state |= STREAM_CONNECTED;
+    stream_end_if_written(stream); /* a shutdown may have waited for nothing else */
+    stream_watch(stream);
+}
+
 void stream_connect(struct loop_stream *stream, struct loop_connect *connect, int result,
                     loop_connect_cb cb)
 {
@@ -59,7 +67,7 @@ void stream_connect(struct loop_stream *stream, struct loop_connect *connect, in
         result = stream_watch(stream);
     else if (result == 0) {
         stream_decide(&connect->common, 0);
-        stream_watch(stream);
+        succeed(stream);
     }
     if (result < 0)
         fail(stream, result);
@@ -86,7 +94,7 @@ void stream_connected(struct loop_stream *stream)
     if (status < 0)
         fail(stream, status);
     else
-        stream_watch(stream);
+        succeed(stream);
     connect->status = status;
     request_complete(&connect->request);
 }

@@ -31,18 +31,22 @@ static bool is_drained(struct loop_stream *stream)
 static void tell_drained(struct loop_stream *stream)
 {
     struct loop *loop = stream->handle.loop;
-    if (!is_drained(stream))
-        return;
-    callback_begin(loop, handle_subject(&stream->handle, (loop_function)stream->drain_cb), 0);
+    handle_callback_begin(&stream->handle, (loop_function)stream->drain_cb, 0);
     stream->drain_cb(stream);
     callback_end(loop);
+}
+
+static void before(struct loop_request *request)
+{
+    struct loop_stream *stream = stream_request_of(request)->stream;
+    if (is_drained(stream))
+        tell_drained(stream);
 }
 
 static void complete(struct loop_request *request)
 {
     struct loop_write *write = loop_container_of(request, struct loop_write, request);
     struct loop *loop = request->loop;
-    tell_drained(write->common.stream);
     list_remove(&write->common.link);
     memory_resize(&loop->options.allocator, write->allocated, 0);
     write->allocated = NULL;
@@ -70,7 +74,8 @@ static void cancel(struct loop_request *request, int status)
 const struct loop_request_ops write_ops = {.type = "write",
                                            .complete = complete,
                                            .cancel = cancel,
-                                           .expect = stream_request_expect};
+                                           .expect = stream_request_expect,
+                                           .before = before};
 
 /* n bytes of it are written. */
 static void advance(struct loop_write *write, size_t n)
@@ -107,7 +112,7 @@ void stream_consume(struct loop_stream *stream, size_t n)
 static int gather(const struct loop_stream *stream, struct iovec *iov, size_t *size)
 {
     int n = 0;
-    for (struct loop_link *link = stream->writing.next; link != &stream->writing;
+    for (struct loop_link *link = stream->writing.next; link != &stream->writing && n < IOV_BATCH;
          link = link->next) {
         const struct loop_write *write = linked(link);
         if (write->fd_count > 0 && link != stream->writing.next)
@@ -118,6 +123,17 @@ static int gather(const struct loop_stream *stream, struct iovec *iov, size_t *s
         }
     }
     return n;
+}
+
+/* Descriptors that cannot be passed are the trouble of the write that has them. */
+static void fail(struct loop_stream *stream, struct loop_write *write, int error)
+{
+    if (write->fd_count == 0) {
+        stream_decide_writes(stream, error);
+        return;
+    }
+    stream->queued -= write->left;
+    stream_decide(&write->common, error);
 }
 
 /* false: the kernel takes no more for now, or nothing is left. */
@@ -132,8 +148,8 @@ static bool flush_once(struct loop_stream *stream)
         return false;
     stream->active_ns = stream->handle.loop->now_ns;
     if (sent < 0) {
-        stream_decide_writes(stream, (int)sent);
-        return false;
+        fail(stream, linked(stream->writing.next), (int)sent);
+        return !list_empty(&stream->writing);
     }
     stream_consume(stream, (size_t)sent);
     return (size_t)sent == size && !list_empty(&stream->writing);
@@ -144,7 +160,9 @@ void stream_flush(struct loop_stream *stream)
     int flushes = 0;
     while (flush_once(stream) && ++flushes < FLUSHES_MAX)
         ;
+    bool drained = is_drained(stream);
     stream_end_if_written(stream);
     stream_watch(stream);
-    tell_drained(stream); /* last: it may free the stream */
+    if (drained)
+        tell_drained(stream); /* last: it may free the stream */
 }

@@ -22,7 +22,8 @@ void stream_request_expect(struct loop_request *request, uint64_t due_ns)
 {
     struct loop_stream_request *req = stream_request_of(request);
     req->due_ns = due_ns;
-    deadline_by(&req->stream->deadline, due_ns);
+    if (!(req->stream->handle.flags & HANDLE_CLOSING)) /* the timer would outlive the stream */
+        deadline_by(&req->stream->deadline, due_ns);
 }
 
 static void forget(struct loop_stream *stream, const struct loop_stream_request *req)

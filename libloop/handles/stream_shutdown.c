@@ -43,7 +43,7 @@ void stream_end_if_written(struct loop_stream *stream)
 
 int loop_shutdown(struct loop_stream *stream, struct loop_shutdown *shutdown, loop_shutdown_cb cb)
 {
-    int error = shutdown ? stream_usable(stream) : -EINVAL;
+    int error = shutdown ? stream_open_or_shut(stream) : -EINVAL;
     if (error)
         return error;
     if (stream->state & (STREAM_SHUT | STREAM_LISTENING))

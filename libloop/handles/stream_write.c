@@ -125,7 +125,7 @@ static int queue(struct loop_stream *stream, struct loop_write *write)
  * within max. */
 static inline int refused(const struct loop_stream *stream, ssize_t size)
 {
-    int error = stream_usable(stream);
+    int error = stream_open_or_shut(stream);
     if (error)
         return error;
     if (size < 0)

@@ -86,7 +86,7 @@ static bool is_fresh(const struct loop_stream *stream)
     struct sockaddr_storage peer;
     socklen_t size = sizeof(peer);
     struct sockaddr *any = (struct sockaddr *)&peer;
-    if (stream->connect || stream->state & STREAM_LISTENING)
+    if (stream->connect || stream->state & (STREAM_LISTENING | STREAM_CONNECTED))
         return false;
     return stream->watcher.fd < 0 || sys_getpeername(stream->watcher.fd, any, &size) == -ENOTCONN;
 }
@@ -105,10 +105,10 @@ int loop_tcp_connect(struct loop_tcp *tcp, struct loop_connect *connect,
         int fd = sys_socket(address->any.sa_family, SOCK_STREAM);
         if (fd < 0)
             return fd;
-        if (tcp->stream.state & STREAM_EARLY) /* without it, connecting takes a round trip more */
-            set_option(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
         stream_adopt(&tcp->stream, fd, &socket_io);
     }
+    if (tcp->stream.state & STREAM_EARLY) /* without it, connecting takes a round trip more */
+        set_option(tcp->stream.watcher.fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
     int result = sys_connect(tcp->stream.watcher.fd, &address->any, address->size);
     stream_connect(&tcp->stream, connect, result, cb);
     return 0;

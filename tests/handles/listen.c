@@ -14,6 +14,7 @@
 #include "test.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -359,6 +360,36 @@ static void a_socket_that_cannot_accept_any_more_says_so_once(void **state)
     run_turns(*state, 3);
     assert_said("EINVAL");
     assert_false(loop_is_active(&server.tcp.handle));
+    close_and_run(*state, &server);
+}
+
+static void on_poll(struct loop_poll *poll, int status, uint32_t events)
+{
+    (void)poll;
+    say("poll-%d-%u", status, events);
+}
+
+/* Its number was given to another, which is how the loop finds out. */
+static void a_listener_whose_descriptor_somebody_closed_is_told(void **state)
+{
+    struct server server;
+    struct loop_poll poll;
+    int ends[2];
+    open_server(*state, &server, 16, on_connection);
+    int fd = loop_stream_fd(&server.tcp.stream);
+    close(fd);
+    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+    assert_int_equal(fd, ends[0]);
+    loop_poll_init(*state, &poll, fd);
+    assert_int_equal(0, loop_poll_start(&poll, LOOP_READABLE, on_poll));
+    run_turns(*state, 2);
+    assert_said("EBADF");
+    assert_false(loop_is_active(&server.tcp.handle));
+    assert_int_equal(-1, loop_stream_fd(&server.tcp.stream));
+    assert_int_equal(0, fcntl(fd, F_GETFL) & O_NONBLOCK); /* and left alone */
+    loop_poll_stop(&poll);
+    close(ends[0]);
+    close(ends[1]);
     close_and_run(*state, &server);
 }
 
@@ -800,34 +831,36 @@ static void a_child_that_closes_its_listener_leaves_its_parent_s_alone(void **st
     close(another);
 }
 
+static const struct CMUnitTest tests[] = {
+    virtual_test(a_connection_is_accepted_in_its_callback),
+    virtual_test(a_connection_that_is_put_off_is_told_once_and_accepted_from_a_timer),
+    virtual_test(those_that_wait_are_told_one_by_one),
+    virtual_test(who_is_refused_sees_a_reset),
+    virtual_test(one_who_has_gone_before_it_was_accepted_is_read_to_its_end),
+    virtual_test(one_who_was_reset_before_it_was_accepted_is_told_by_the_read),
+    virtual_test(one_who_goes_between_accept_and_the_first_read_leaves_its_bytes),
+    virtual_test(the_backlog_says_how_many_may_wait_in_the_kernel),
+    virtual_test(what_cannot_be_accepted_stays_where_it_was),
+    virtual_test(listening_twice_or_on_what_is_not_bound_is_refused),
+    virtual_test(the_second_to_listen_at_one_port_is_told_so_by_listen),
+    virtual_test(a_socket_that_cannot_accept_any_more_says_so_once),
+    virtual_test(a_listener_whose_descriptor_somebody_closed_is_told),
+    virtual_test(a_connection_is_accepted_without_memory_and_read_when_there_is_some),
+    virtual_test(closing_the_listener_closes_the_connection_that_it_holds),
+    virtual_test(a_listener_may_be_closed_in_its_callback),
+    virtual_test(what_was_accepted_outlives_its_listener),
+    virtual_test(an_accepted_client_may_close_the_listener_while_another_waits),
+    virtual_test(the_memory_of_a_listener_may_be_freed_in_its_close_callback),
+    virtual_test(an_unreferenced_listener_lets_the_loop_end),
+    virtual_test(a_listener_that_holds_a_connection_is_not_detached),
+    real_test(when_descriptors_run_out_the_server_is_told_once_and_all_are_served),
+    virtual_test(a_listener_may_be_closed_while_it_waits_for_descriptors),
+    virtual_test(a_listener_may_be_closed_when_it_is_told_that_descriptors_ran_out),
+    virtual_test(a_child_accepts_from_the_queue_that_it_shares_with_its_parent),
+    virtual_test(a_child_that_closes_its_listener_leaves_its_parent_s_alone),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        virtual_test(a_connection_is_accepted_in_its_callback),
-        virtual_test(a_connection_that_is_put_off_is_told_once_and_accepted_from_a_timer),
-        virtual_test(those_that_wait_are_told_one_by_one),
-        virtual_test(who_is_refused_sees_a_reset),
-        virtual_test(one_who_has_gone_before_it_was_accepted_is_read_to_its_end),
-        virtual_test(one_who_was_reset_before_it_was_accepted_is_told_by_the_read),
-        virtual_test(one_who_goes_between_accept_and_the_first_read_leaves_its_bytes),
-        virtual_test(the_backlog_says_how_many_may_wait_in_the_kernel),
-        virtual_test(what_cannot_be_accepted_stays_where_it_was),
-        virtual_test(listening_twice_or_on_what_is_not_bound_is_refused),
-        virtual_test(the_second_to_listen_at_one_port_is_told_so_by_listen),
-        virtual_test(a_socket_that_cannot_accept_any_more_says_so_once),
-        virtual_test(a_connection_is_accepted_without_memory_and_read_when_there_is_some),
-        virtual_test(closing_the_listener_closes_the_connection_that_it_holds),
-        virtual_test(a_listener_may_be_closed_in_its_callback),
-        virtual_test(what_was_accepted_outlives_its_listener),
-        virtual_test(an_accepted_client_may_close_the_listener_while_another_waits),
-        virtual_test(the_memory_of_a_listener_may_be_freed_in_its_close_callback),
-        virtual_test(an_unreferenced_listener_lets_the_loop_end),
-        virtual_test(a_listener_that_holds_a_connection_is_not_detached),
-        real_test(when_descriptors_run_out_the_server_is_told_once_and_all_are_served),
-        virtual_test(a_listener_may_be_closed_while_it_waits_for_descriptors),
-        virtual_test(a_listener_may_be_closed_when_it_is_told_that_descriptors_ran_out),
-        virtual_test(a_child_accepts_from_the_queue_that_it_shares_with_its_parent),
-        virtual_test(a_child_that_closes_its_listener_leaves_its_parent_s_alone),
-    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

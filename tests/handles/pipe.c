@@ -940,6 +940,39 @@ static void with_a_full_table_the_bytes_come_and_the_rest_is_emfile(void **state
     in_child(receive_with_a_full_table, *state);
 }
 
+static void *no_memory(void *ctx, void *memory, size_t size)
+{
+    (void)ctx;
+    if (size == 0)
+        free(memory);
+    return NULL;
+}
+
+static void without_memory_for_descriptors_the_bytes_come_and_none_stays_open(void **state)
+{
+    struct loop *loop = *state;
+    struct conn a, b;
+    int fds[5] = {0};
+    open_receiver(loop, &a, &b, on_read_take);
+    int before = open_descriptors();
+    assert_int_equal(0, pass(&a, 0, fds, ARRAY_LENGTH(fds)));
+    struct loop_allocator allocator = loop->options.allocator;
+    loop->options.allocator.resize = no_memory;
+    run_turns(loop, 1);
+    loop->options.allocator = allocator;
+    assert_said("write-OK");
+    assert_int_equal(3, b.bytes);
+    assert_int_equal(0, b.taken_count);
+    assert_true(b.refusal < 0 && b.refusal != -EAGAIN);
+    assert_int_equal(before, open_descriptors());
+    assert_int_equal(0, pass(&a, 0, fds, ARRAY_LENGTH(fds)));
+    run_turns(loop, 1);
+    assert_int_equal(ARRAY_LENGTH(fds), b.taken_count);
+    close_taken(&b);
+    said();
+    close_pair(loop, &a, &b);
+}
+
 /* What a listener asked for, its connections do. */
 static void what_a_receiving_listener_accepts_receives(void **state)
 {
@@ -1030,46 +1063,48 @@ static void a_connection_is_passed_to_another_process_which_serves_it(void **sta
     assert_int_equal(0, status);
 }
 
+static const struct CMUnitTest tests[] = {
+    virtual_test(a_client_reaches_a_server_by_its_path),
+    virtual_test(a_client_reaches_a_server_by_an_abstract_name),
+    virtual_test(a_name_has_107_bytes_at_most),
+    virtual_test(an_empty_name_or_a_zero_inside_a_path_is_refused),
+    virtual_test(a_file_that_exists_is_not_bound_and_not_removed),
+    virtual_test(the_path_is_removed_at_close_and_not_by_a_child),
+    virtual_test(a_path_whose_listener_was_detached_is_not_removed_by_the_next_use),
+    virtual_test(a_path_that_is_not_there_is_told_to_the_callback),
+    virtual_test(a_path_where_nobody_listens_refuses),
+    virtual_test(a_full_backlog_is_told_as_eagain),
+    virtual_test(the_ends_of_a_pipe_are_streams_and_its_shutdown_closes_it),
+    virtual_test(a_pipe_that_nobody_reads_is_epipe_without_a_signal),
+    virtual_test(writes_that_wait_for_a_pipe_fail_when_its_reader_goes),
+    virtual_test(a_fifo_is_a_stream),
+    virtual_test(an_end_of_a_socketpair_is_a_stream),
+    virtual_test(dev_null_takes_all_and_cannot_be_waited_for),
+    virtual_test(what_is_no_stream_is_refused_and_stays_its_owner_s),
+    virtual_test(what_was_blocking_is_so_again_after_close_and_detach),
+    virtual_test(a_socket_that_was_blocking_is_so_again_after_close_and_detach),
+    virtual_test(a_socket_that_was_blocking_is_so_again_though_it_received_or_listened),
+    virtual_test(what_was_not_blocking_stays_so),
+    virtual_test(a_pair_is_connected_both_ways),
+    virtual_test(without_descriptors_there_is_no_pair),
+    virtual_test(the_peer_is_the_process_that_made_the_other_end),
+    virtual_test(one_who_is_not_connected_has_no_peer),
+    virtual_test(one_or_two_descriptors_are_passed_in_order),
+    virtual_test(the_kernel_s_253_are_passed_and_not_one_more),
+    virtual_test(descriptors_go_with_the_first_of_several_buffers),
+    virtual_test(descriptors_of_a_queued_write_wait_for_their_byte),
+    virtual_test(what_is_not_taken_is_closed_behind_the_callback),
+    virtual_test(what_is_not_taken_is_closed_if_the_callback_closes_or_detaches),
+    virtual_test(a_receiver_that_did_not_ask_gets_none),
+    virtual_test(what_nobody_has_read_goes_with_the_connection),
+    virtual_test(who_receives_descriptors_does_not_read_into_memory),
+    virtual_test(with_a_full_table_the_bytes_come_and_the_rest_is_emfile),
+    virtual_test(without_memory_for_descriptors_the_bytes_come_and_none_stays_open),
+    virtual_test(what_a_receiving_listener_accepts_receives),
+    virtual_test(a_connection_is_passed_to_another_process_which_serves_it),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        virtual_test(a_client_reaches_a_server_by_its_path),
-        virtual_test(a_client_reaches_a_server_by_an_abstract_name),
-        virtual_test(a_name_has_107_bytes_at_most),
-        virtual_test(an_empty_name_or_a_zero_inside_a_path_is_refused),
-        virtual_test(a_file_that_exists_is_not_bound_and_not_removed),
-        virtual_test(the_path_is_removed_at_close_and_not_by_a_child),
-        virtual_test(a_path_whose_listener_was_detached_is_not_removed_by_the_next_use),
-        virtual_test(a_path_that_is_not_there_is_told_to_the_callback),
-        virtual_test(a_path_where_nobody_listens_refuses),
-        virtual_test(a_full_backlog_is_told_as_eagain),
-        virtual_test(the_ends_of_a_pipe_are_streams_and_its_shutdown_closes_it),
-        virtual_test(a_pipe_that_nobody_reads_is_epipe_without_a_signal),
-        virtual_test(writes_that_wait_for_a_pipe_fail_when_its_reader_goes),
-        virtual_test(a_fifo_is_a_stream),
-        virtual_test(an_end_of_a_socketpair_is_a_stream),
-        virtual_test(dev_null_takes_all_and_cannot_be_waited_for),
-        virtual_test(what_is_no_stream_is_refused_and_stays_its_owner_s),
-        virtual_test(what_was_blocking_is_so_again_after_close_and_detach),
-        virtual_test(a_socket_that_was_blocking_is_so_again_after_close_and_detach),
-        virtual_test(a_socket_that_was_blocking_is_so_again_though_it_received_or_listened),
-        virtual_test(what_was_not_blocking_stays_so),
-        virtual_test(a_pair_is_connected_both_ways),
-        virtual_test(without_descriptors_there_is_no_pair),
-        virtual_test(the_peer_is_the_process_that_made_the_other_end),
-        virtual_test(one_who_is_not_connected_has_no_peer),
-        virtual_test(one_or_two_descriptors_are_passed_in_order),
-        virtual_test(the_kernel_s_253_are_passed_and_not_one_more),
-        virtual_test(descriptors_go_with_the_first_of_several_buffers),
-        virtual_test(descriptors_of_a_queued_write_wait_for_their_byte),
-        virtual_test(what_is_not_taken_is_closed_behind_the_callback),
-        virtual_test(what_is_not_taken_is_closed_if_the_callback_closes_or_detaches),
-        virtual_test(a_receiver_that_did_not_ask_gets_none),
-        virtual_test(what_nobody_has_read_goes_with_the_connection),
-        virtual_test(who_receives_descriptors_does_not_read_into_memory),
-        virtual_test(with_a_full_table_the_bytes_come_and_the_rest_is_emfile),
-        virtual_test(what_a_receiving_listener_accepts_receives),
-        virtual_test(a_connection_is_passed_to_another_process_which_serves_it),
-    };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -702,6 +702,41 @@ static void fast_open_is_asked_for_and_everything_works_with_or_without_it(void 
     run(*state);
 }
 
+/* With a cookie of the first connection the second has succeeded before the kernel knows a peer. */
+static void one_who_has_connected_early_does_not_connect_again(void **state)
+{
+    struct server server;
+    struct conn client;
+    struct loop_connect second = {.cb = NULL};
+    struct loop_address mine = address_of("127.0.0.2");
+    open_server(*state, &server, "127.0.0.1", 0);
+    int on = 16;
+    assert_int_equal(0, setsockopt(loop_stream_fd(&server.tcp.stream), IPPROTO_TCP, TCP_FASTOPEN,
+                                   &on, sizeof(on)));
+    for (int i = 0; i < 3; i++) {
+        open_conn(*state, &server.accepted, "s");
+        open_conn(*state, &client, "c");
+        assert_int_equal(0, loop_tcp_fast_open(&client.tcp, 1));
+        if (i == 2)
+            assert_int_equal(0, loop_tcp_bind(&client.tcp, &mine, 0));
+        start_connect(&client, &server.address);
+        run_turns(*state, 2);
+        assert_int_equal(-EBUSY,
+                         loop_tcp_connect(&client.tcp, &second, &server.address, on_connect));
+        assert_int_equal(0, queue(&client, 0, "hello"));
+        run_turns(*state, 2);
+        assert_int_equal(0, loop_read_start(&server.accepted.tcp.stream, on_read));
+        run_turns(*state, 2);
+        assert_said("c-connect-OK write-OK s:hello");
+        close_conn(&client);
+        close_conn(&server.accepted);
+        run_turns(*state, 2);
+        said();
+    }
+    loop_close(&server.tcp.handle, NULL);
+    run(*state);
+}
+
 /* Adopting and detaching. */
 
 static void what_is_no_tcp_socket_is_not_adopted(void **state)
@@ -1092,47 +1127,49 @@ static void a_handle_may_reset_a_connect_that_is_under_way(void **state)
     close_hole(&hole);
 }
 
+static const struct CMUnitTest tests[] = {
+    virtual_test(an_ipv4_client_reaches_an_ipv4_server),
+    virtual_test(an_ipv6_client_reaches_an_ipv6_server),
+    virtual_test(a_server_at_every_address_hears_both_families),
+    virtual_test(with_ipv6_only_an_ipv4_client_is_refused),
+    virtual_test(without_a_socket_there_are_no_addresses),
+    virtual_test(what_cannot_be_bound_is_refused_and_nothing_is_open),
+    virtual_test(a_client_may_bind_before_it_connects),
+    virtual_test(a_refused_connect_is_told_and_may_be_tried_again_in_its_callback),
+    virtual_test(after_a_refused_connect_the_handle_need_not_be_closed),
+    virtual_test(an_address_that_cannot_be_reached_is_told_to_the_callback),
+    virtual_test(writes_before_the_connection_is_there_follow_its_callback_in_order),
+    virtual_test(connecting_twice_or_a_listener_is_refused),
+    virtual_test(a_connect_request_in_flight_may_not_be_used_for_another),
+    virtual_test(a_connect_that_nobody_answers_ends_at_its_deadline),
+    virtual_test(a_write_may_give_up_before_the_connection_does),
+    virtual_test(a_connect_may_be_cancelled_and_tried_again),
+    virtual_test(closing_while_connecting_cancels_the_connect_then_the_writes),
+    virtual_test(a_handle_whose_connect_is_late_may_be_freed_though_it_has_an_idle_deadline),
+    virtual_test(a_deadline_for_a_write_of_a_closing_stream_is_harmless),
+    virtual_test(cancelling_a_write_of_a_closing_stream_leaves_its_shutdown_cancelled),
+    virtual_test(nodelay_is_set_and_inherited_from_the_listener),
+    virtual_test(keepalive_has_the_kernel_s_ranges),
+    virtual_test(fast_open_is_asked_for_and_everything_works_with_or_without_it),
+    virtual_test(one_who_has_connected_early_does_not_connect_again),
+    virtual_test(what_is_no_tcp_socket_is_not_adopted),
+    virtual_test(a_raw_socket_is_not_adopted),
+    virtual_test(a_connected_socket_is_adopted_and_taken_out_again),
+    virtual_test(a_stream_may_be_detached_and_freed_in_its_read_callback),
+    virtual_test(a_connection_is_handed_to_the_loop_of_another_thread),
+    virtual_test(two_loops_in_two_threads_share_the_connections_of_one_port),
+    virtual_test(both_may_shut_down_at_once_and_both_read_the_end),
+    virtual_test(both_may_close_at_once),
+    virtual_test(a_reset_is_told_once_to_who_reads),
+    virtual_test(a_reset_is_told_to_who_reads_once),
+    virtual_test(a_reset_fails_the_writes_that_wait_in_order_and_the_shutdown),
+    virtual_test(a_reset_of_one_who_neither_reads_nor_writes_waits_for_his_next_call),
+    virtual_test(a_reset_after_a_half_close_is_told_to_who_reads),
+    virtual_test(a_reset_after_the_end_is_told_to_who_writes),
+    virtual_test(a_handle_may_reset_a_connect_that_is_under_way),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        virtual_test(an_ipv4_client_reaches_an_ipv4_server),
-        virtual_test(an_ipv6_client_reaches_an_ipv6_server),
-        virtual_test(a_server_at_every_address_hears_both_families),
-        virtual_test(with_ipv6_only_an_ipv4_client_is_refused),
-        virtual_test(without_a_socket_there_are_no_addresses),
-        virtual_test(what_cannot_be_bound_is_refused_and_nothing_is_open),
-        virtual_test(a_client_may_bind_before_it_connects),
-        virtual_test(a_refused_connect_is_told_and_may_be_tried_again_in_its_callback),
-        virtual_test(after_a_refused_connect_the_handle_need_not_be_closed),
-        virtual_test(an_address_that_cannot_be_reached_is_told_to_the_callback),
-        virtual_test(writes_before_the_connection_is_there_follow_its_callback_in_order),
-        virtual_test(connecting_twice_or_a_listener_is_refused),
-        virtual_test(a_connect_request_in_flight_may_not_be_used_for_another),
-        virtual_test(a_connect_that_nobody_answers_ends_at_its_deadline),
-        virtual_test(a_write_may_give_up_before_the_connection_does),
-        virtual_test(a_connect_may_be_cancelled_and_tried_again),
-        virtual_test(closing_while_connecting_cancels_the_connect_then_the_writes),
-        virtual_test(a_handle_whose_connect_is_late_may_be_freed_though_it_has_an_idle_deadline),
-        virtual_test(a_deadline_for_a_write_of_a_closing_stream_is_harmless),
-        virtual_test(cancelling_a_write_of_a_closing_stream_leaves_its_shutdown_cancelled),
-        virtual_test(nodelay_is_set_and_inherited_from_the_listener),
-        virtual_test(keepalive_has_the_kernel_s_ranges),
-        virtual_test(fast_open_is_asked_for_and_everything_works_with_or_without_it),
-        virtual_test(what_is_no_tcp_socket_is_not_adopted),
-        virtual_test(a_raw_socket_is_not_adopted),
-        virtual_test(a_connected_socket_is_adopted_and_taken_out_again),
-        virtual_test(a_stream_may_be_detached_and_freed_in_its_read_callback),
-        virtual_test(a_connection_is_handed_to_the_loop_of_another_thread),
-        virtual_test(two_loops_in_two_threads_share_the_connections_of_one_port),
-        virtual_test(both_may_shut_down_at_once_and_both_read_the_end),
-        virtual_test(both_may_close_at_once),
-        virtual_test(a_reset_is_told_once_to_who_reads),
-        virtual_test(a_reset_is_told_to_who_reads_once),
-        virtual_test(a_reset_fails_the_writes_that_wait_in_order_and_the_shutdown),
-        virtual_test(a_reset_of_one_who_neither_reads_nor_writes_waits_for_his_next_call),
-        virtual_test(a_reset_after_a_half_close_is_told_to_who_reads),
-        virtual_test(a_reset_after_the_end_is_told_to_who_writes),
-        virtual_test(a_handle_may_reset_a_connect_that_is_under_way),
-    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

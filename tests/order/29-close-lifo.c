@@ -1,15 +1,15 @@
 /* A deliberate difference: close callbacks come in the order of the close calls, 1 2 3, each with
  * its ticks behind it.
  *
- * libuv, and so Node, calls them last closed first, by how its list is built. The sockets of the
- * script are async handles here, closed in the callback of the third. 29-close-lifo.ours is what
- * this program prints.
+ * libuv, and so Node, calls them last closed first, by how its list is built. 29-close-lifo.ours is
+ * what this program prints.
  *
  * SPDX-License-Identifier: MIT */
-#include "order.h"
+#include "net.h"
 
 struct sock {
-    struct loop_async async;
+    struct loop_tcp tcp;
+    struct loop_connect connect;
     int k;
 };
 
@@ -23,29 +23,37 @@ static void tick(void *arg)
 
 static void on_close(struct loop_handle *handle)
 {
-    struct sock *sock = loop_container_of(handle, struct sock, async.handle);
+    struct sock *sock = loop_container_of(handle, struct sock, tcp.handle);
     printf("close %d\n", sock->k);
     loop_process_next_tick(&loop, tick, sock);
 }
 
-static void on_connect(struct loop_async *async)
+static void immediate(void *arg)
+{
+    (void)arg;
+    puts("immediate");
+    close_srv();
+}
+
+static void on_connect(struct loop_connect *connect, int status)
 {
     static int up;
-    (void)async;
+    (void)connect;
+    must(status, "connect");
     if (++up < 3)
         return;
     for (int k = 1; k <= 3; k++)
-        loop_close(&socks[k].async.handle, on_close);
-    loop_set_immediate(&loop, print, line("immediate"));
+        loop_close(&socks[k].tcp.handle, on_close);
+    loop_set_immediate(&loop, immediate, NULL);
 }
 
 int main(void)
 {
     begin_script(NULL);
+    listen_on_loopback();
     for (int k = 1; k <= 3; k++) {
         socks[k].k = k;
-        must(loop_async_init(&loop, &socks[k].async, on_connect), "loop_async_init");
-        must(loop_async_send(&socks[k].async), "loop_async_send");
+        connect_to_srv(&socks[k].tcp, &socks[k].connect, on_connect);
     }
     run_loop();
     return end_script();
