@@ -22,6 +22,7 @@
 #include "loop/tcp.h"
 #include "loop/timer.h"
 #include "loop/trace.h"
+#include "loop/tty.h"
 #include "loop/udp.h"
 
 #endif
