@@ -11,9 +11,12 @@ SPDX-License-Identifier: MIT
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 SOURCE, BUILD, WHAT = sys.argv[1:4]
 TESTS = {'examples': [], 'readme': []}
@@ -80,6 +83,67 @@ def nodes_words_have_nodes_order():
     expect(sorted(lines[3:]) == ['immediate', 'timeout'], out)
 
 
+def udp_server(name, *arguments):
+    """The program, listening, and its address."""
+    program = subprocess.Popen([os.path.join(BUILD, 'examples', name), '0', *arguments],
+                               stdout=subprocess.PIPE, text=True)
+    return program, ('127.0.0.1', int(program.stdout.readline().rsplit(':', 1)[1]))
+
+
+@test
+def the_time_server_answers_each_datagram():
+    server, address = udp_server('11_udp_time', '--count', '3')
+    with server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(30)
+        for question in b'', b'time?', b'x' * 65507:
+            client.sendto(question, address)
+            answer, sender = client.recvfrom(100)
+            expect(re.fullmatch(rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n', answer), answer)
+            expect(sender == address, f'{sender} answered')
+        out = server.communicate(timeout=30)[0]
+    expect(server.returncode == 0 and out.count(' asked: answered\n') == 3, out)
+
+
+@test
+def node_is_answered_by_the_time_server():
+    if not shutil.which('node'):
+        return
+    server, (host, port) = udp_server('11_udp_time', '--count', '1')
+    script = f"""
+        const client = require('dgram').createSocket('udp4');
+        client.on('message', (text) => {{ process.stdout.write(text); client.close(); }});
+        client.send('', {port}, '{host}');"""
+    with server:
+        code, out, err = run(['node', '-e', script])
+        server.communicate(timeout=30)
+    expect(code == 0 and out.endswith('Z\n') and server.returncode == 0, out + err)
+
+
+@test
+def the_telemetry_sink_counts_what_was_lost():
+    sink, address = udp_server('12_telemetry', '--idle', '1')
+    with sink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+        for number in 1, 2, 5, 4, 6:
+            device.sendto(f'pump {number} 20.5'.encode(), address)
+        for line in b'fan 7 1e3', b'nonsense', b'', b'fan 8 0.5 ' + b'x' * 200:
+            device.sendto(line, address)
+        out = sink.communicate(timeout=30)[0]
+    expect(sink.returncode == 0, out)
+    expect('9 from 2 devices, 1 lost, 3 unreadable\n' in out, out)
+    expect('pump: 5 received, 1 lost, last reading 20.5\n' in out, out)
+    expect('fan: 1 received, 0 lost, last reading 1000\n' in out, out)
+
+
+@test
+def the_datagram_examples_have_help_and_refuse_what_they_do_not_know():
+    for name in '11_udp_time', '12_telemetry':
+        code, out, _ = example(name, '--help')
+        expect(code == 0 and out.startswith('usage: '), out)
+        for wrong in (['--nonsense'], ['65536'], ['1', '2'], ['-1'], ['80x']):
+            code, _, err = example(name, *wrong)
+            expect(code == 2 and 'usage: ' in err, f'{name} {wrong}: {err}')
+
+
 def demo(*arguments):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'trace.json')
@@ -132,6 +196,319 @@ def the_demo_has_help_and_refuses_what_it_does_not_know():
     expect(code == 2 and 'argument' in err, err)
     code, _, err = example('demo', '--json', '/nonexistent/trace.json')
     expect(code == 1 and 'No such file or directory' in err, err)
+
+
+class Server:
+    """An example that says on its first line where it listens; ended with the block."""
+
+    def __init__(self, name, *arguments):
+        self.process = subprocess.Popen([os.path.join(BUILD, 'examples', name), *arguments],
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.where = self.line().removeprefix('listening on ').strip()
+        self.port = self.where.rpartition(':')[2]
+
+    def line(self):
+        return self.process.stdout.readline()
+
+    def connect(self):
+        return socket.create_connection(('127.0.0.1', int(self.port)), timeout=30)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        running = self.process.poll() is None
+        self.process.kill()
+        self.process.communicate()
+        expect(running, f'the server has ended by itself: {self.process.returncode}')
+
+
+def received(peer):
+    """All that comes until the peer has ended."""
+    return b''.join(iter(lambda: peer.recv(65536), b''))
+
+
+def ask(peer, text):
+    """What is answered to one who says no more."""
+    peer.sendall(text)
+    peer.shutdown(socket.SHUT_WR)
+    return received(peer)
+
+
+def line_of(peer):
+    return b''.join(iter(lambda: peer.recv(1), b'\n')).decode()
+
+
+def clients(*names):
+    return [name for name in names if shutil.which(name)]
+
+
+@test
+def echo_gives_back_what_programs_nobody_here_wrote_send():
+    with Server('06_echo', '0') as server:
+        words = {'nc': ['nc', '-N', '127.0.0.1', server.port],
+                 'socat': ['socat', '-', f'TCP:127.0.0.1:{server.port}'],
+                 'curl': ['curl', '-sN', f'telnet://127.0.0.1:{server.port}'],
+                 'node': ['node', '-e', f"""
+                    const peer = require('net').connect({server.port}, '127.0.0.1');
+                    peer.pipe(process.stdout);
+                    process.stdin.pipe(peer);"""]}
+        for name in clients(*words):
+            if name == 'curl':  # it does not say that it has ended: we would wait for the idle end
+                continue
+            code, out, err = run(words[name], input='one\ntwo\n')
+            expect(code == 0 and out == 'one\ntwo\n', f'{name}: {out}{err}')
+
+
+@test
+def echo_shows_a_silent_client_the_door():
+    with Server('06_echo', '0', '--idle', '1') as server, server.connect() as peer:
+        peer.sendall(b'hello')
+        expect(received(peer) == b'hello', 'something else than hello')
+        expect(server.line() == 'a silent client is shown the door\n', 'it does not say so')
+
+
+@test
+def curl_talks_to_echo_until_it_is_shown_the_door():
+    if clients('curl'):
+        with Server('06_echo', '0', '--idle', '1') as server:
+            code, out, err = run(['curl', '-sN', f'telnet://127.0.0.1:{server.port}'], input='hi\n')
+            expect(out == 'hi\n', f'{code} {out}{err}')
+
+
+@test
+def echo_listens_on_a_unix_domain_socket():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'echo')
+        with Server('06_echo', '--unix', path) as server:
+            expect(server.where == path, server.where)
+            words = {'nc': ['nc', '-N', '-U', path], 'socat': ['socat', '-', f'UNIX:{path}']}
+            for name in clients(*words):
+                code, out, err = run(words[name], input='hello\n')
+                expect(code == 0 and out == 'hello\n', f'{name}: {out}{err}')
+            code, out, _ = example('06_echo', '--unix', path)
+            expect(code == 1 and 'Address already in use' in _, out + _)
+
+
+def resident_bytes(process):
+    with open(f'/proc/{process.pid}/statm', encoding='ascii') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGESIZE')
+
+
+@test
+def echo_reads_no_further_than_its_client_does():
+    with Server('06_echo', '0') as server, server.connect() as peer:
+        before = resident_bytes(server.process)
+        sent, piece = 0, b'x' * 65536
+        peer.settimeout(1)  # nothing more is taken when all buffers on the way are full
+        try:
+            while sent < 1 << 30:
+                sent += peer.send(piece)
+        except TimeoutError:
+            pass
+        expect(sent < 1 << 30, 'a gigabyte was taken')
+        expect(resident_bytes(server.process) - before < 4 << 20, 'it is kept in memory')
+        peer.settimeout(30)
+        peer.shutdown(socket.SHUT_WR)
+        expect(len(received(peer)) == sent, 'not all came back')
+
+
+@test
+def chat_passes_on_what_is_said():
+    with Server('07_chat', '0') as server, server.connect() as ann, server.connect() as bob:
+        expect(line_of(ann).startswith('welcome, guest1'), 'no welcome')
+        expect(line_of(ann) == 'guest2 is here', 'who came?')
+        expect(line_of(bob).startswith('welcome, guest2'), 'no welcome')
+        ann.sendall(b'/nick ann\r\nhel')
+        expect(line_of(bob) == line_of(ann) == 'guest1 is now called ann', 'no new name')
+        ann.sendall(b'lo\x1b[2J\n/nick guest2\n/nick two words\n')
+        expect(line_of(bob) == 'ann: hello?[2J', 'not what ann said')
+        expect(line_of(ann) == 'somebody has that name', 'two have a name')
+        expect('no spaces' in line_of(ann), 'a name with a space')
+        ann.sendall(b'x' * 5000 + b'\n/who\n')
+        expect(line_of(ann) == 'that line was too long', 'a line without bound')
+        expect({line_of(ann), line_of(ann)} == {'ann', 'guest2'}, 'who is here?')
+        bob.sendall(b'/quit\nnever heard\n')
+        expect(received(bob) == b'goodbye\n', 'no goodbye')
+        expect(line_of(ann) == 'guest2 has left', 'bob is still here')
+
+
+@test
+def chat_drops_a_client_that_does_not_read_and_no_other():
+    with Server('07_chat', '0') as server, server.connect() as slow, server.connect() as talker, \
+            server.connect() as reader:
+        line_of(reader)
+        sent = 0
+        text = (b'x' * 500 + b'\n') * 100
+        left = b'guest1 has left'
+        heard = b''
+        reader.settimeout(0.001)
+        while left not in heard and sent < 200 << 20:
+            talker.sendall(text)
+            sent += len(text)
+            try:
+                while True:
+                    heard = heard[-1000:] + reader.recv(1 << 20)
+                    if left in heard:
+                        break
+            except TimeoutError:
+                pass
+        expect(left in heard, 'the slow one was not dropped')
+        slow.settimeout(30)
+        talker.settimeout(30)
+        talker.sendall(b'/who\n')
+        while b'guest2\n' not in (heard := talker.recv(65536)):
+            expect(heard, 'the talker was dropped')
+
+
+@test
+def chat_is_a_place_for_nc():
+    if clients('nc'):
+        with Server('07_chat', '0') as server:
+            code, out, err = run(['nc', '127.0.0.1', server.port], input='/who\n/quit\n')
+            lines = out.splitlines()
+            expect(code == 0 and lines[1:] == ['guest1', 'goodbye'], out + err)
+
+
+@test
+def the_proxy_passes_bytes_and_half_closes_both_ways():
+    payload = os.urandom(3 << 20)
+    with Server('06_echo', '0') as echo, \
+            Server('08_proxy', '0', f'localhost:{echo.port}') as proxy:
+        with proxy.connect() as peer:
+            sender = threading.Thread(target=lambda: (peer.sendall(payload),
+                                                      peer.shutdown(socket.SHUT_WR)))
+            sender.start()
+            expect(received(peer) == payload, 'not what was sent')
+            sender.join()
+        expect(proxy.line() == f'{len(payload)} bytes there, {len(payload)} back: done\n', 'count')
+        if clients('socat'):
+            code, out, err = run(['socat', '-', f'TCP:127.0.0.1:{proxy.port}'], input='hello\n')
+            expect(code == 0 and out == 'hello\n', out + err)
+
+
+@test
+def curl_and_a_web_server_talk_through_the_proxy():
+    if not clients('curl'):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, 'page'), 'w', encoding='ascii') as file:
+            file.write('x' * 100000)
+        command = [sys.executable, '-u', '-m', 'http.server', '-b', '127.0.0.1', '-d', folder, '0']
+        web = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        port = re.search(r'port (\d+)', web.stdout.readline())[1]
+        with web, Server('08_proxy', '0', f'127.0.0.1:{port}') as proxy:
+            code, out, err = run(['curl', '-sS', f'http://127.0.0.1:{proxy.port}/page'])
+            web.kill()
+        expect(code == 0 and out == 'x' * 100000, err)
+
+
+def closed_port():
+    """One that nobody listens on: bound, so that nobody else will."""
+    holder = socket.socket()
+    holder.bind(('127.0.0.1', 0))
+    return holder, holder.getsockname()[1]
+
+
+@test
+def the_proxy_says_why_it_reaches_nobody():
+    holder, port = closed_port()
+    with holder, Server('08_proxy', '0', f'127.0.0.1:{port}') as proxy, proxy.connect() as peer:
+        expect(received(peer) == b'', 'an answer from nobody')
+        expect('Connection refused' in proxy.line(), 'no reason')
+
+
+@test
+def cat_copies_a_pipe_a_file_and_a_device():
+    text = ''.join(f'{number}\n' for number in range(200000))
+    expect(example('09_cat', input=text) == (0, text, ''), 'a pipe')
+    with tempfile.TemporaryDirectory() as folder:
+        path, copy = os.path.join(folder, 'text'), os.path.join(folder, 'copy')
+        with open(path, 'w', encoding='ascii') as file:
+            file.write(text)
+        with open(path, encoding='ascii') as file:
+            expect(example('09_cat', copy, stdin=file) == (0, text, ''), 'a file')
+        with open(copy, encoding='ascii') as file:
+            expect(file.read() == text, 'the copy')
+    expect(example('09_cat', stdin=subprocess.DEVNULL) == (0, '', ''), '/dev/null')
+
+
+@test
+def cat_copies_to_a_fifo_too_and_outlives_a_reader():
+    text = ''.join(f'{number}\n' for number in range(200000))
+    with tempfile.TemporaryDirectory() as folder:
+        fifo = os.path.join(folder, 'fifo')
+        os.mkfifo(fifo)
+        for command, heard in (['cat', fifo], text), (['head', '-n', '1', fifo], '0\n'):
+            with tempfile.TemporaryFile('w+', encoding='ascii') as file:
+                reader = subprocess.Popen(command, stdout=file)
+                expect(example('09_cat', fifo, input=text) == (0, text, ''), command[0])
+                reader.wait(timeout=30)
+                file.seek(0)
+                expect(file.read() == heard, command[0])
+
+
+@test
+def cat_reads_a_terminal_until_control_d():
+    master, slave = os.openpty()
+    cat = subprocess.Popen([os.path.join(BUILD, 'examples', '09_cat')], stdin=slave,
+                           stdout=subprocess.PIPE, text=True)
+    os.write(master, b'typed\n\x04')
+    out = cat.communicate(timeout=30)[0]
+    blocking = os.get_blocking(slave)
+    os.close(master)
+    os.close(slave)
+    expect(cat.returncode == 0 and out == 'typed\n' and blocking, out)
+
+
+@test
+def ports_tells_open_from_closed():
+    holder, closed = closed_port()
+    with holder, socket.create_server(('127.0.0.1', 0)) as listener:
+        open_port = listener.getsockname()[1]
+        code, out, err = example('10_ports', '127.0.0.1', str(open_port), '--parallel', '1')
+        expect((code, out) == (0, f'{open_port} open\n'), out + err)
+        code, out, err = example('10_ports', 'localhost', str(closed), str(open_port))
+        expect((code, out) == (1, f'{closed} closed\n{open_port} open\n'), out + err)
+
+
+@test
+def ports_calls_a_host_that_says_nothing_filtered():
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(('127.0.0.1', 0))
+        listener.listen(0)  # one waits; the kernel answers no other
+        for peer in first, second:
+            peer.setblocking(False)
+            peer.connect_ex(listener.getsockname())
+        port = listener.getsockname()[1]
+        code, out, err = example('10_ports', '127.0.0.1', str(port), '--timeout', '100')
+        expect((code, out) == (1, f'{port} filtered\n'), out + err)
+
+
+@test
+def the_prime_server_answers_while_it_computes():
+    with Server('13_prime_server', '0') as server:
+        with server.connect() as peer:
+            peer.sendall(b'1000000000000000003\n7\r\n1\n8\nseven\n')
+            answers = sorted(line_of(peer) for _ in range(4))
+            expect(answers == ['1 is not prime', '7 is prime', '8 is not prime',
+                               'a number has 1 to 19 digits'], answers)
+            beat = server.line()
+            expect(re.match(r'1 questions with the pool, 3 answered; heartbeat', beat), beat)
+        while not server.line().startswith('0 questions'):
+            pass  # the client has gone: its question is given up
+        with server.connect() as peer:
+            expect(ask(peer, b'1000003\n9\n').split(b'\n')[2:] == [b''], 'two answers, and the end')
+
+
+@test
+def the_stream_examples_have_help_and_refuse_what_they_do_not_know():
+    for name in '06_echo', '07_chat', '08_proxy', '09_cat', '10_ports', '13_prime_server':
+        code, out, _ = example(name, '--help')
+        expect(code == 0 and out.startswith('usage: '), name)
+        if name != '09_cat':
+            code, out, err = example(name, 'nonsense')
+            expect(code == 2 and err.startswith('usage: '), name)
 
 
 @test
