@@ -82,6 +82,8 @@ static inline void make_tcp(int fds[2], int buffer_size)
     socklen_t size = sizeof(address);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(listener >= 0);
+    int on = 1; /* the ports of many connections before may still be in TIME_WAIT */
+    assert_int_equal(0, setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
     if (buffer_size > 0)
         setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &buffer_size, sizeof(buffer_size));
     assert_int_equal(0, bind(listener, (struct sockaddr *)&address, size));

@@ -102,6 +102,8 @@ static inline void open_server(struct server *server, int backlog)
     if (kind == TCP) {
         assert_int_equal(0, loop_address_parse(&server->address, "127.0.0.1", 0));
         server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        int on = 1;
+        assert_int_equal(0, setsockopt(server->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)));
         assert_int_equal(0, bind(server->fd, &server->address.any, server->address.size));
         assert_int_equal(0, getsockname(server->fd, &server->address.any, &server->address.size));
     } else {

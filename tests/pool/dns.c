@@ -925,7 +925,7 @@ static void an_address_cannot_be_canceled_any_more(void **state)
     begin(*state, 1);
     look_up(&look, "look", "127.0.0.1");
     assert_int_equal(-EALREADY, cancel(&look));
-    assert_int_equal(-EALREADY, loop_request_deadline(&look.req.request, 0));
+    assert_int_equal(0, loop_request_deadline(&look.req.request, 0));
     run(*state);
     assert_said("look-OK");
     end(*state);
