@@ -10,6 +10,7 @@
 #include "loop/async.h"
 #include "loop/dial.h"
 #include "loop/dns.h"
+#include "loop/file.h"
 #include "loop/fs.h"
 #include "loop/hook.h"
 #include "loop/node.h"

@@ -48,6 +48,8 @@ int stream_watch(struct loop_stream *stream)
     stream->state = (uint16_t)((stream->state & ~STREAM_DIRECT) | (direct ? STREAM_DIRECT : 0));
     if (events == stream->watcher.wanted || stream->watcher.fd < 0)
         return 0;
+    if (stream->io->watch)
+        return stream->io->watch(stream, events);
     return watcher_start(stream->handle.loop, &stream->watcher, events);
 }
 
@@ -273,7 +275,8 @@ int loop_stream_detach(struct loop_stream *stream)
     int error = stream_usable(stream);
     if (error)
         return error;
-    if (stream_is_busy(stream) || stream->held_fd >= 0)
+    if (stream_is_busy(stream) || stream->held_fd >= 0 ||
+        (stream->io->busy && stream->io->busy(stream)))
         return -EBUSY;
     return give_up(stream);
 }

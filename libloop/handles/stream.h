@@ -24,6 +24,8 @@ struct loop_stream_io {
     int (*end)(struct loop_stream *stream);           /* half-close */
     void (*told)(struct loop_stream *stream);         /* behind a read callback; or NULL */
     void (*release)(struct loop_stream *stream);      /* its descriptor is given away; or NULL */
+    int (*watch)(struct loop_stream *stream, uint32_t events); /* instead of epoll; or NULL */
+    bool (*busy)(struct loop_stream *stream); /* threads are at work for it; NULL: never */
 };
 
 /* 0: it is open. */

@@ -37,8 +37,11 @@ static const struct loop_request_ops shutdown_ops = {.type = "shutdown",
 /* The end may give the descriptor back. */
 void stream_end_if_written(struct loop_stream *stream)
 {
-    if (stream->shutdown && stream->watcher.fd >= 0 && !stream_must_queue(stream))
-        stream_decide(stream->shutdown, stream->io->end(stream));
+    if (!stream->shutdown || stream->watcher.fd < 0 || stream_must_queue(stream))
+        return;
+    int result = stream->io->end(stream);
+    if (result != -EAGAIN)
+        stream_decide(stream->shutdown, result);
 }
 
 int loop_shutdown(struct loop_stream *stream, struct loop_shutdown *shutdown, loop_shutdown_cb cb)

@@ -362,7 +362,7 @@ def handle_may_include(path, header):
     name, owner = stem(path), stem(header)
     if not header.startswith('libloop/handles/') or owner == name or name.startswith(owner + '_'):
         return True
-    return owner == 'stream' and name in ('tcp', 'dial', 'pipe', 'tty')
+    return owner == 'stream' and name in ('tcp', 'dial', 'pipe', 'file', 'tty')
 
 
 def stem(path):
