@@ -197,9 +197,9 @@ struct loop_stream_pipe {
     bool ended; /* and its outcome decided */
 };
 
-/* Calls cb for each piece that arrives. The stream is active while it reads. Errors: -EALREADY (it
- * reads), -EBUSY (a loop_read_into() is in flight, or it listens), -ENOMEM, and those of
- * epoll_ctl(2). */
+/* Calls cb for each piece that arrives. The stream is active while it reads; a connect that fails
+ * ends that, and is told to its own callback alone. Errors: -EALREADY (it reads), -EBUSY (a
+ * loop_read_into() is in flight, or it listens), -ENOMEM, and those of epoll_ctl(2). */
 LOOP_API int loop_read_start(struct loop_stream *stream, loop_read_cb cb);
 
 /* No callback comes any more; what arrives waits in the kernel, and so, at last, at the peer.
@@ -225,7 +225,8 @@ LOOP_API int loop_write(struct loop_stream *stream, struct loop_write *write,
 
 /* As loop_write(), for bytes that will not last: what the kernel does not take at once is copied,
  * to memory that the library frees. Nobody is called back; a later error of the connection is told
- * to reads and to later writes. */
+ * to reads and to later writes. After -ENOMEM a part may have gone: all later writes are -EPIPE,
+ * since they would follow a hole. */
 LOOP_API int loop_write_copy(struct loop_stream *stream, const void *bytes, size_t size);
 
 /* Writes what the kernel takes at once, and returns how many bytes that are. -EAGAIN: none, or

@@ -5,111 +5,17 @@
  * written behind while the next is gathered. A piece is a job with its own memory, so that a closed
  * handle may be freed while a thread is still at it.
  *
- * The threads use a duplicate of the descriptor, in a cell that the handle and the pieces hold
- * together. Closing the one that the handle has would otherwise let its number be given out again
- * under a thread's write, which would then reach somebody else's file.
+ * What the threads do, and with which descriptor, is in file_piece.c.
  *
  * Alternatives not taken: io_uring (another kernel interface for what the pool does); more than one
  * piece ahead (the page cache reads ahead already).
  *
  * SPDX-License-Identifier: MIT */
-#include "handles/stream.h"
-#include "loop/file.h"
-
-enum { PIECE_SIZE = 15 * 4096 }; /* whole pages, and less than a lent buffer: no second read */
-
-struct loop_file_cell {
-    struct loop_allocator allocator;
-    int fd;
-    uint32_t holds;
-};
-
-struct loop_file_piece {
-    struct loop_job job;
-    struct loop_file_cell *cell;
-    int64_t offset;
-    ssize_t result; /* bytes read or written, or a negative errno */
-    size_t size;    /* to be written */
-    size_t used;    /* of what was read: told already */
-    char bytes[PIECE_SIZE];
-};
+#include "handles/file.h"
 
 static struct loop_file *file_of(struct loop_stream *stream)
 {
     return loop_container_of(stream, struct loop_file, stream);
-}
-
-static struct loop_file_piece *piece_of(struct loop_job *job)
-{
-    return loop_container_of(job, struct loop_file_piece, job);
-}
-
-/* Any thread. */
-static void release_cell(struct loop_file_cell *cell)
-{
-    if (atomic_sub(&cell->holds, 1) > 1)
-        return;
-    sys_close(cell->fd);
-    memory_resize(&cell->allocator, cell, 0);
-}
-
-static void free_piece(struct loop_job *job)
-{
-    release_cell(piece_of(job)->cell);
-    job_free(job);
-}
-
-/* On a thread of the pool. */
-static void read_piece(struct loop_job *job)
-{
-    struct loop_file_piece *piece = piece_of(job);
-    do
-        piece->result = piece->offset < 0
-                            ? sys_read(piece->cell->fd, piece->bytes, PIECE_SIZE)
-                            : sys_pread(piece->cell->fd, piece->bytes, PIECE_SIZE, piece->offset);
-    while (piece->result == -EINTR);
-}
-
-static ssize_t write_some(const struct loop_file_piece *piece, size_t done)
-{
-    const char *bytes = piece->bytes + done;
-    size_t size = piece->size - done;
-    return piece->offset < 0
-               ? sys_write(piece->cell->fd, bytes, size)
-               : sys_pwrite(piece->cell->fd, bytes, size, piece->offset + (int64_t)done);
-}
-
-/* All of it, or as much as there is room for. On a thread of the pool. */
-static void write_piece(struct loop_job *job)
-{
-    struct loop_file_piece *piece = piece_of(job);
-    size_t done = 0;
-    piece->result = 0;
-    while (done < piece->size && (piece->result >= 0 || piece->result == -EINTR)) {
-        piece->result = write_some(piece, done);
-        if (piece->result == 0)
-            piece->result = -EIO; /* no file does that; without an end we would go on for ever */
-        done += piece->result > 0 ? (size_t)piece->result : 0;
-    }
-}
-
-/* NULL: out of memory. */
-static struct loop_file_piece *make_piece(struct loop_file *file, int64_t offset,
-                                          void (*run)(struct loop_job *job))
-{
-    const struct loop_allocator *allocator = &file->handle.loop->options.allocator;
-    struct loop_file_piece *piece = memory_resize(allocator, NULL, sizeof(*piece));
-    if (!piece)
-        return NULL;
-    piece->job = (struct loop_job){.kind = POOL_FS,
-                                   .allocator = *allocator,
-                                   .run = run,
-                                   .discard = free_piece};
-    piece->cell = file->cell;
-    atomic_add(&file->cell->holds, 1);
-    piece->offset = offset;
-    piece->used = 0;
-    return piece;
 }
 
 /* Sends the piece to the pool; its arrival completes the request. */
@@ -119,7 +25,7 @@ static int submit(struct loop_file *file, struct loop_file_piece *piece,
     piece->job.request = request;
     int error = pool_submit(file->handle.loop, &piece->job);
     if (error)
-        free_piece(&piece->job);
+        piece_free(&piece->job);
     else
         request_start(file->handle.loop, request, ops, NULL);
     return error;
@@ -168,7 +74,7 @@ static void write_done(struct loop_request *request)
     struct loop_stream *stream = &file->stream;
     if (file->output) {
         file->error = file->output->result < 0 ? (int)file->output->result : 0;
-        free_piece(&file->output->job);
+        piece_free(&file->output->job);
     }
     file->output = NULL;
     if (stream->watcher.fd >= 0)
@@ -185,7 +91,7 @@ static const struct loop_request_ops writing_ops = {.type = "file write",
 /* The next piece is on its way before this one is told. */
 static int read_ahead(struct loop_file *file)
 {
-    struct loop_file_piece *piece = make_piece(file, file->read_offset, read_piece);
+    struct loop_file_piece *piece = piece_make(file->cell, file->read_offset, piece_read);
     int error = piece ? submit(file, piece, &file->reading, &reading_ops) : -ENOMEM;
     file->input = error ? NULL : piece;
     return error;
@@ -236,7 +142,7 @@ static ssize_t read_file(struct loop_stream *stream, void *bytes, size_t size)
     ssize_t result = take(piece, bytes, size);
     if (piece->result > (ssize_t)piece->used)
         return result;
-    free_piece(&piece->job);
+    piece_free(&piece->job);
     file->input = NULL;
     if (result > 0 && read_ahead(file) < 0)
         look_again(file); /* and be told why it failed, if it does again */
@@ -265,7 +171,7 @@ static ssize_t write_file(struct loop_stream *stream, const struct iovec *iov, i
     file->error = 0;
     if (error)
         return error;
-    struct loop_file_piece *piece = make_piece(file, file->write_offset, write_piece);
+    struct loop_file_piece *piece = piece_make(file->cell, file->write_offset, piece_write);
     if (!piece)
         return -ENOMEM;
     fill(piece, iov, count);
@@ -298,7 +204,7 @@ static void drop(struct loop_file_piece **piece)
     if (dropped && dropped->job.request)
         pool_cancel(&dropped->job);
     else if (dropped)
-        free_piece(&dropped->job);
+        piece_free(&dropped->job);
 }
 
 static void release(struct loop_stream *stream)
@@ -306,7 +212,7 @@ static void release(struct loop_stream *stream)
     struct loop_file *file = file_of(stream);
     drop(&file->input);
     drop(&file->output);
-    release_cell(file->cell);
+    cell_release(file->cell);
     file->cell = NULL;
     stream->watcher.wanted = 0;
 }
@@ -347,21 +253,6 @@ void loop_file_init(struct loop *loop, struct loop_file *file)
     file->error = 0;
 }
 
-static int make_cell(struct loop_file *file, int fd)
-{
-    const struct loop_allocator *allocator = &file->handle.loop->options.allocator;
-    int copy = sys_fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0)
-        return copy;
-    file->cell = memory_resize(allocator, NULL, sizeof(*file->cell));
-    if (!file->cell) {
-        sys_close(copy);
-        return -ENOMEM;
-    }
-    *file->cell = (struct loop_file_cell){.allocator = *allocator, .fd = copy, .holds = 1};
-    return 0;
-}
-
 int loop_file_open(struct loop_file *file, int fd, int64_t offset)
 {
     struct stat stat;
@@ -371,7 +262,7 @@ int loop_file_open(struct loop_file *file, int fd, int64_t offset)
     if (!error && S_ISDIR(stat.st_mode))
         error = -EISDIR;
     if (!error)
-        error = make_cell(file, fd);
+        error = cell_make(&file->cell, &file->handle.loop->options.allocator, fd);
     if (error)
         return error;
     file->read_offset = file->write_offset = offset;

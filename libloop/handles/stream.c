@@ -119,7 +119,7 @@ static int give_up(struct loop_stream *stream)
     if (stream->blocks_in == fork_generation() + 1)
         block_again(fd);
     stream->blocks_in = 0;
-    stream_set_state(stream, 0);
+    stream_set_state(stream, stream->state & (STREAM_CROWDED | STREAM_EARLY));
     return fd;
 }
 

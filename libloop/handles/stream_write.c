@@ -182,21 +182,30 @@ int loop_write(struct loop_stream *stream, struct loop_write *write, const struc
     return stream_write(stream, write, bufs, count, NULL, 0, cb);
 }
 
-/* The library's own request, with the bytes behind it. */
+/* What is written next would follow a hole. */
+static int break_off(struct loop_stream *stream, int error)
+{
+    stream->state |= STREAM_SHUT;
+    stream->state &= (uint16_t)~STREAM_DIRECT;
+    return error;
+}
+
+/* The library's own request, with the bytes behind it: all but the first sent. */
 static __attribute__((noinline)) int queue_copy(struct loop_stream *stream, const char *bytes,
-                                                size_t size)
+                                                size_t size, size_t sent)
 {
     const struct loop_allocator *allocator = &stream->handle.loop->options.allocator;
-    struct loop_write *write = memory_resize(allocator, NULL, sizeof(*write) + size);
+    size_t left = size - sent;
+    struct loop_write *write = memory_resize(allocator, NULL, sizeof(*write) + left);
     if (!write)
-        return -ENOMEM;
-    *write = (struct loop_write){.left = size, .owned = true, .bufs = write->few, .count = 1};
-    memcpy(write + 1, bytes, size);
-    write->few[0] = (struct loop_buf){write + 1, size};
+        return sent > 0 ? break_off(stream, -ENOMEM) : -ENOMEM;
+    *write = (struct loop_write){.left = left, .owned = true, .bufs = write->few, .count = 1};
+    memcpy(write + 1, bytes + sent, left);
+    write->few[0] = (struct loop_buf){write + 1, left};
     int error = queue(stream, write);
     if (error < 0)
         memory_resize(allocator, write, 0);
-    return error;
+    return error < 0 && sent > 0 ? break_off(stream, error) : error;
 }
 
 static __attribute__((noinline)) int copy_carefully(struct loop_stream *stream, const void *bytes,
@@ -207,7 +216,7 @@ static __attribute__((noinline)) int copy_carefully(struct loop_stream *stream, 
     ssize_t sent = error ? error : try_one(stream, &buf, NULL);
     if (sent < 0 || (size_t)sent == size)
         return sent < 0 ? (int)sent : 0;
-    return queue_copy(stream, (const char *)bytes + sent, size - (size_t)sent);
+    return queue_copy(stream, bytes, size, (size_t)sent);
 }
 
 /* The short way, for a stream that has nothing else to do: servers spend their lives on it. What it
@@ -227,7 +236,7 @@ int loop_write_copy(struct loop_stream *stream, const void *bytes, size_t size)
     stream->active_ns = stream->handle.loop->now_ns;
     if ((size_t)sent == size)
         return 0;
-    return queue_copy(stream, (const char *)bytes + sent, size - (size_t)sent);
+    return queue_copy(stream, bytes, size, (size_t)sent);
 }
 
 ssize_t loop_try_write(struct loop_stream *stream, const struct loop_buf *bufs, size_t count)

@@ -17,7 +17,8 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-/* Sockets. All are made non-blocking and close-on-exec; none raises SIGPIPE. */
+/* Sockets. All are made non-blocking and close-on-exec, and none raises SIGPIPE. That a call must
+ * not wait is said in each, too: others who share the open file may change its mode. */
 
 static inline int sys_socket(int family, int type)
 {
@@ -76,22 +77,22 @@ static inline int sys_getpeername(int fd, struct sockaddr *address, socklen_t *s
 
 static inline ssize_t sys_recv(int fd, void *bytes, size_t size)
 {
-    return sys_size(recv(fd, bytes, size, 0));
+    return sys_size(recv(fd, bytes, size, MSG_DONTWAIT));
 }
 
 static inline ssize_t sys_recvmsg(int fd, struct msghdr *message)
 {
-    return sys_size(recvmsg(fd, message, MSG_CMSG_CLOEXEC));
+    return sys_size(recvmsg(fd, message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT));
 }
 
 static inline ssize_t sys_send(int fd, const void *bytes, size_t size)
 {
-    return sys_size(send(fd, bytes, size, MSG_NOSIGNAL));
+    return sys_size(send(fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
 static inline ssize_t sys_sendmsg(int fd, const struct msghdr *message)
 {
-    return sys_size(sendmsg(fd, message, MSG_NOSIGNAL));
+    return sys_size(sendmsg(fd, message, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
 /* Datagrams. */

@@ -494,9 +494,9 @@ def the_prime_server_answers_while_it_computes():
             expect(answers == ['1 is not prime', '7 is prime', '8 is not prime',
                                'a number has 1 to 19 digits'], answers)
             beat = server.line()
-            expect(re.match(r'1 questions with the pool, 3 answered; heartbeat', beat), beat)
+            expect(re.match(r'[01] questions with the pool, [34] answered; heartbeat', beat), beat)
         while not server.line().startswith('0 questions'):
-            pass  # the client has gone: its question is given up
+            pass  # the client has gone: its question is answered or given up
         with server.connect() as peer:
             expect(ask(peer, b'1000003\n9\n').split(b'\n')[2:] == [b''], 'two answers, and the end')
 
