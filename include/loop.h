@@ -12,6 +12,7 @@
 #include "loop/dns.h"
 #include "loop/file.h"
 #include "loop/fs.h"
+#include "loop/fs_event.h"
 #include "loop/hook.h"
 #include "loop/node.h"
 #include "loop/pipe.h"

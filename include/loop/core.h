@@ -54,6 +54,7 @@ struct loop_pool;
 struct loop_request;
 struct loop_request_ops;
 struct loop_trace;
+struct loop_watches;
 
 typedef void (*loop_close_cb)(struct loop_handle *handle);
 typedef void (*loop_walk_cb)(struct loop_handle *handle, void *arg);
@@ -180,6 +181,7 @@ struct loop {
     uint64_t queued_tasks;    /* queued and referenced */
     uint64_t clock_holds;     /* work in flight, for which a virtual clock stands still */
 
+
     struct loop_wheel wheel;      /* 1 timers */
     struct loop_link pending;     /* 2 requests whose completion was put off */
     struct loop_link idle;        /* 3 hooks */
@@ -200,6 +202,7 @@ struct loop {
     struct loop_trace *trace;     /* NULL: nobody is watching */
     void *environment_trace;      /* the sink that LOOP_TRACE asked for, or NULL */
     struct loop_node *node;       /* loop/node.h: NULL until it is used */
+    struct loop_watches *watches; /* loop/fs_event.h: NULL until it is used */
     struct loop_options options;  /* with the defaults filled in */
 };
 
