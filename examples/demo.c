@@ -335,7 +335,7 @@ static void close_traces(void)
 
 int main(int argc, char **argv)
 {
-    struct loop_options options = {0};
+    struct loop_options options = {.fs_pool_only = true}; /* so that the file's jobs are seen */
     parse(argc, argv);
     options.clock = demo.slow ? LOOP_CLOCK_VIRTUAL : LOOP_CLOCK_MONOTONIC;
     check("the loop", loop_init(&demo.loop, &options));

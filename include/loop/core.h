@@ -100,6 +100,7 @@ struct loop_options {
     uint32_t drain_max;              /* ticks and microtasks in one drain before warn; 0: 1000000 */
     uint64_t spin_ns;                /* look for work this long before sleeping; 0: do not */
     struct loop_pool *pool;          /* NULL: the pool that the process shares */
+    bool fs_pool_only;               /* no file operation is done on the loop's own thread */
     struct loop_allocator allocator; /* resize NULL: malloc */
     loop_warn_cb warn;               /* NULL: a line on standard error, once a kind */
 };
@@ -181,6 +182,10 @@ struct loop {
     uint64_t queued_tasks;    /* queued and referenced */
     uint64_t clock_holds;     /* work in flight, for which a virtual clock stands still */
 
+    uint64_t fs_turn;      /* the turn in which the following two began at 0 */
+    uint32_t fs_quick;     /* file operations tried on the loop's own thread */
+    uint32_t fs_bytes;     /* that they might read */
+    uint32_t fs_in_flight; /* file operations, wherever they are done */
 
     struct loop_wheel wheel;      /* 1 timers */
     struct loop_link pending;     /* 2 requests whose completion was put off */

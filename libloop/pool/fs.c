@@ -1,40 +1,49 @@
-/* Files: one operation of the file system, one job on the pool.
+/* Files: one operation of the file system, one job on the pool, or none.
  *
  * The job has copies of what the operation needs and room for what it gives, so that a cancelled
  * operation touches no memory of the caller's. What it gives is a value: it is there in the
- * callback, and freed behind it unless it is taken. An open that nobody waits for any more closes
- * what it opened, and a close that was cancelled is done all the same.
+ * callback, and freed behind it unless it is taken. What an operation made that nobody waits for
+ * any more is undone: an open closes what it opened; and a close that was cancelled is done all the
+ * same.
+ *
+ * What the kernel has in memory is quicker had than asked of another thread, by a factor of ten and
+ * more. So an operation that can is tried on the loop's own thread first (fs_quick.c), and its
+ * request put off to the pending phase with the result.
  *
  * EINTR is not for callers to see: a call that was interrupted before it did anything is made
  * again, but for close(2), which has let go of the descriptor even so.
  *
+ * An alternative not taken: a function per operation that checks, copies and submits by itself, as
+ * libuv has them. There are fifty, and they would differ in one line each.
+ *
  * SPDX-License-Identifier: MIT */
+#include "fs.h"
+
 #include "callback.h"
-
-enum { PATH_SIZE = 4096, READ_MAX = 1 << 30 }; /* PATH_MAX of limits.h; what one call may move */
-
-struct fs_job {
-    struct loop_job job;
-    ssize_t result;
-    int fd;
-    int flags;
-    mode_t mode;
-    int64_t offset;
-    size_t size;
-    struct stat stat;
-    char *bytes;     /* what was read: size of them and a 0 */
-    char argument[]; /* the path, or what is to be written */
-};
 
 static struct fs_job *fs_job_of(struct loop_job *job)
 {
     return loop_container_of(job, struct fs_job, job);
 }
 
-static void free_job(struct loop_job *job)
+void *fs_allocate(const struct fs_job *job, size_t size)
 {
-    memory_resize(&job->allocator, fs_job_of(job)->bytes, 0);
-    job_free(job);
+    return memory_resize(&job->job.allocator, NULL, size);
+}
+
+static void free_job(struct fs_job *job)
+{
+    memory_resize(&job->job.allocator, job->bytes, 0);
+    memory_resize(&job->job.allocator, job->entries, 0);
+    job_free(&job->job);
+}
+
+static void discard(struct loop_job *base)
+{
+    struct fs_job *job = fs_job_of(base);
+    if (job->op->undo)
+        job->op->undo(job);
+    free_job(job);
 }
 
 void fs_complete(struct loop_fs *fs)
@@ -45,41 +54,101 @@ void fs_complete(struct loop_fs *fs)
     callback_end(loop);
 }
 
-/* fs->job is gone if the operation was cancelled. */
+static void fill_rooms(const struct fs_job *job)
+{
+    const struct iovec *room = job->args.data;
+    size_t left = (size_t)job->result;
+    for (const char *bytes = job->bytes; left > 0; room++) {
+        size_t size = left < room->iov_len ? left : room->iov_len;
+        memcpy(room->iov_base, bytes, size);
+        bytes += size;
+        left -= size;
+    }
+}
+
+/* job NULL: the operation was cancelled, or is late. */
+static void present(struct loop_fs *fs, struct fs_job *job)
+{
+    enum fs_gives gives = job && job->result >= 0 ? job->op->gives : FS_GIVES_NOTHING;
+    fs->bytes = gives == FS_GIVES_BYTES ? job->bytes : NULL;
+    fs->owner = fs->bytes ? &job->bytes : NULL;
+    fs->stat = gives == FS_GIVES_STAT ? &job->stat : NULL;
+    fs->statx = gives == FS_GIVES_STATX ? &job->statx : NULL;
+    fs->statfs = gives == FS_GIVES_STATFS ? &job->statfs : NULL;
+    fs->entries = gives == FS_GIVES_ENTRIES ? job->entries : NULL;
+    if (gives == FS_GIVES_ROOMS)
+        fill_rooms(job);
+}
+
 static void complete(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
     struct fs_job *job = fs->job ? fs_job_of(fs->job) : NULL;
-    fs->result = job ? job->result : -ECANCELED;
-    fs->bytes = job && job->result >= 0 ? job->bytes : NULL;
-    fs->owner = job ? &job->bytes : NULL;
-    fs->stat = job && job->result >= 0 ? &job->stat : NULL;
-    if (fs->bytes)
-        job->bytes[job->result] = '\0';
+    request->loop->fs_in_flight--;
+    fs_decided(fs);
+    if (job)
+        fs->result = job->result;
+    present(fs, job);
     fs_complete(fs);
     if (job)
-        free_job(&job->job);
+        free_job(job);
 }
 
 static void abandon(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    fs_decided(fs);
+    fs->result = -ECANCELED;
     fs->job->request = NULL;
     fs->job = NULL;
 }
 
 static void cancel(struct loop_request *request, int status)
 {
-    (void)status; /* having no deadlines: -ECANCELED */
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
-    pool_cancel(fs->job);
+    struct loop_job *job = fs->job;
+    fs_decided(fs);
+    fs->result = status;
     fs->job = NULL;
+    pool_cancel(job);
 }
 
-static const struct loop_request_ops fs_ops = {.type = "fs",
-                                               .complete = complete,
-                                               .abandon = abandon,
-                                               .cancel = cancel};
+/* Deadlines, of the few requests that have one. */
+
+void fs_decided(struct loop_fs *fs)
+{
+    if (fs->timed)
+        loop_timer_stop(&fs->deadline);
+    fs->timed = false;
+}
+
+static void on_due(struct loop_timer *timer)
+{
+    struct loop_fs *fs = loop_container_of(timer, struct loop_fs, deadline);
+    if (fs->due_ns > timer->handle.loop->now_ns)
+        deadline_by(timer, fs->due_ns); /* it was put off */
+    else
+        fs->request.ops->cancel(&fs->request, -ETIMEDOUT);
+}
+
+void fs_expect(struct loop_fs *fs, struct loop *loop, uint64_t due_ns)
+{
+    if (!fs->timed)
+        deadline_init(loop, &fs->deadline, on_due);
+    fs->timed = true;
+    fs->due_ns = due_ns;
+    deadline_by(&fs->deadline, due_ns);
+}
+
+static void expect(struct loop_request *request, uint64_t due_ns)
+{
+    fs_expect(loop_container_of(request, struct loop_fs, request), request->loop, due_ns);
+}
+
+static const struct loop_request_ops fs_ops = {
+    .type = "fs", .complete = complete, .abandon = abandon, .cancel = cancel, .expect = expect};
+
+/* Starting. */
 
 int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb)
 {
@@ -90,170 +159,124 @@ int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb)
     return 0;
 }
 
-/* NULL: out of memory. */
-static struct fs_job *make_job(struct loop *loop, struct loop_fs *fs,
-                               void (*run)(struct loop_job *job), const void *argument,
-                               size_t argument_size)
+/* 0 of what is not there; FS_PATH_SIZE: it is too long. */
+static size_t size_of(const char *path)
 {
-    struct fs_job *job =
-        memory_resize(&loop->options.allocator, NULL, sizeof(*job) + argument_size);
+    return path ? strnlen(path, FS_PATH_SIZE - 1) + 1 : 0;
+}
+
+static bool fits(const char *path)
+{
+    return !path || strnlen(path, FS_PATH_SIZE) < FS_PATH_SIZE;
+}
+
+static int check(const struct fs_op *op, const struct fs_args *args)
+{
+    if ((op->takes & FS_TAKES_PATH && !args->path) || (op->takes & FS_TAKES_TO && !args->to) ||
+        (op->takes & FS_TAKES_FD && args->fd < 0))
+        return -EINVAL;
+    if ((args->data_size > 0 && !args->data) || args->size > FS_MOVE_MAX)
+        return -EINVAL;
+    return fits(args->path) && fits(args->to) ? 0 : -ENAMETOOLONG;
+}
+
+static const void *copy(char **end, const void *bytes, size_t size)
+{
+    if (size == 0)
+        return NULL;
+    char *start = memcpy(*end, bytes, size);
+    *end += size;
+    return start;
+}
+
+static void run(struct loop_job *base)
+{
+    struct fs_job *job = fs_job_of(base);
+    job->result = job->op->run(job);
+}
+
+/* NULL: out of memory. The data come first, where they are aligned. */
+static struct fs_job *make_job(struct loop *loop, struct loop_fs *fs, const struct fs_op *op,
+                               const struct fs_args *args)
+{
+    size_t path_size = size_of(args->path);
+    size_t to_size = size_of(args->to);
+    struct fs_job *job = memory_resize(&loop->options.allocator, NULL,
+                                       sizeof(*job) + args->data_size + path_size + to_size);
     if (!job)
         return NULL;
-    *job = (struct fs_job){.job = {.kind = POOL_FS,
-                                   .allocator = loop->options.allocator,
-                                   .request = &fs->request,
-                                   .run = run,
-                                   .discard = free_job}};
-    if (argument_size > 0)
-        memcpy(job->argument, argument, argument_size);
+    job->job = (struct loop_job){.kind = POOL_FS,
+                                 .allocator = loop->options.allocator,
+                                 .request = &fs->request,
+                                 .run = run,
+                                 .discard = discard};
+    job->op = op;
+    job->args = *args;
+    job->result = FS_NOT_RUN;
+    job->bytes = NULL;
+    job->entries = NULL;
+    char *end = job->copies;
+    job->args.data = copy(&end, args->data, args->data_size);
+    job->args.path = copy(&end, args->path, path_size);
+    job->args.to = copy(&end, args->to, to_size);
+    if (op->reads && !(job->bytes = fs_allocate(job, args->size + 1))) {
+        free_job(job);
+        return NULL;
+    }
     return job;
 }
 
-static int submit(struct loop *loop, struct loop_fs *fs, struct fs_job *job, loop_fs_cb cb)
+static bool done_quickly(struct loop *loop, struct fs_job *job)
 {
-    int error = pool_submit(loop, &job->job);
+    if (!job->op->quick || !(job->op->reads || fs_quick_is_best(loop)) ||
+        !fs_quick_allowed(loop, job->args.size))
+        return false;
+    ssize_t result = job->op->quick(job);
+    if (result == -EAGAIN)
+        return false;
+    job->result = result;
+    return true;
+}
+
+int fs_start(struct loop *loop, struct loop_fs *fs, const struct fs_op *op, struct fs_args *args,
+             loop_fs_cb cb)
+{
+    int error = fs_refused(loop, fs, cb);
+    if (error)
+        return error;
+    args->dir_fd = fs->dir + AT_FDCWD;
+    args->to_dir_fd = fs->to_dir + AT_FDCWD;
+    fs->dir = fs->to_dir = 0;
+    error = check(op, args);
+    if (error)
+        return error;
+    struct fs_job *job = make_job(loop, fs, op, args);
+    if (!job)
+        return -ENOMEM;
+    bool done = done_quickly(loop, job);
+    error = done ? 0 : pool_submit(loop, &job->job);
     if (error) {
-        free_job(&job->job);
+        free_job(job);
         return error;
     }
     fs->job = &job->job;
     fs->cb = cb;
+    fs->timed = false;
+    loop->fs_in_flight++;
     request_start(loop, &fs->request, &fs_ops, (loop_function)cb);
+    if (done)
+        request_defer(&fs->request);
     return 0;
 }
 
-static void run_open(struct loop_job *base)
+void loop_fs_at(struct loop_fs *fs, int dir_fd)
 {
-    struct fs_job *job = fs_job_of(base);
-    do
-        job->result = sys_open(job->argument, job->flags, job->mode);
-    while (job->result == -EINTR);
+    fs->dir = fs->to_dir = dir_fd - AT_FDCWD;
 }
 
-static void discard_open(struct loop_job *base)
+void loop_fs_to_at(struct loop_fs *fs, int dir_fd)
 {
-    if (fs_job_of(base)->result >= 0)
-        sys_close((int)fs_job_of(base)->result);
-    free_job(base);
-}
-
-int loop_fs_open(struct loop *loop, struct loop_fs *fs, const char *path, int flags, mode_t mode,
-                 loop_fs_cb cb)
-{
-    int error = path ? fs_refused(loop, fs, cb) : -EINVAL;
-    if (error)
-        return error;
-    size_t length = strnlen(path, PATH_SIZE);
-    if (length == PATH_SIZE)
-        return -ENAMETOOLONG;
-    struct fs_job *job = make_job(loop, fs, run_open, path, length + 1);
-    if (!job)
-        return -ENOMEM;
-    job->job.discard = discard_open;
-    job->result = -ECANCELED; /* of an open that never ran */
-    job->flags = flags;
-    job->mode = mode;
-    return submit(loop, fs, job, cb);
-}
-
-static void run_close(struct loop_job *job)
-{
-    fs_job_of(job)->result = sys_close(fs_job_of(job)->fd);
-}
-
-/* Nobody waits, but the descriptor must go, if it did not. */
-static void discard_close(struct loop_job *job)
-{
-    if (fs_job_of(job)->result == -ECANCELED)
-        run_close(job);
-    free_job(job);
-}
-
-int loop_fs_close(struct loop *loop, struct loop_fs *fs, int fd, loop_fs_cb cb)
-{
-    int error = fd >= 0 ? fs_refused(loop, fs, cb) : -EINVAL;
-    if (error)
-        return error;
-    struct fs_job *job = make_job(loop, fs, run_close, NULL, 0);
-    if (!job)
-        return -ENOMEM;
-    job->job.discard = discard_close;
-    job->result = -ECANCELED;
-    job->fd = fd;
-    return submit(loop, fs, job, cb);
-}
-
-static void run_fstat(struct loop_job *base)
-{
-    struct fs_job *job = fs_job_of(base);
-    job->result = sys_fstat(job->fd, &job->stat);
-}
-
-int loop_fs_fstat(struct loop *loop, struct loop_fs *fs, int fd, loop_fs_cb cb)
-{
-    int error = fd >= 0 ? fs_refused(loop, fs, cb) : -EINVAL;
-    if (error)
-        return error;
-    struct fs_job *job = make_job(loop, fs, run_fstat, NULL, 0);
-    if (!job)
-        return -ENOMEM;
-    job->fd = fd;
-    return submit(loop, fs, job, cb);
-}
-
-static void run_read(struct loop_job *base)
-{
-    struct fs_job *job = fs_job_of(base);
-    do
-        job->result = job->offset < 0 ? sys_read(job->fd, job->bytes, job->size)
-                                      : sys_pread(job->fd, job->bytes, job->size, job->offset);
-    while (job->result == -EINTR);
-}
-
-int loop_fs_read(struct loop *loop, struct loop_fs *fs, int fd, size_t size, int64_t offset,
-                 loop_fs_cb cb)
-{
-    bool possible = fd >= 0 && size <= READ_MAX && offset >= -1;
-    int error = possible ? fs_refused(loop, fs, cb) : -EINVAL;
-    if (error)
-        return error;
-    struct fs_job *job = make_job(loop, fs, run_read, NULL, 0);
-    if (!job)
-        return -ENOMEM;
-    job->bytes = memory_resize(&loop->options.allocator, NULL, size + 1);
-    if (!job->bytes) {
-        free_job(&job->job);
-        return -ENOMEM;
-    }
-    job->fd = fd;
-    job->size = size;
-    job->offset = offset;
-    return submit(loop, fs, job, cb);
-}
-
-static void run_write(struct loop_job *base)
-{
-    struct fs_job *job = fs_job_of(base);
-    do
-        job->result = job->offset < 0 ? sys_write(job->fd, job->argument, job->size)
-                                      : sys_pwrite(job->fd, job->argument, job->size, job->offset);
-    while (job->result == -EINTR);
-}
-
-int loop_fs_write(struct loop *loop, struct loop_fs *fs, int fd, const void *bytes, size_t size,
-                  int64_t offset, loop_fs_cb cb)
-{
-    bool possible = fd >= 0 && size <= READ_MAX && offset >= -1 && (bytes || size == 0);
-    int error = possible ? fs_refused(loop, fs, cb) : -EINVAL;
-    if (error)
-        return error;
-    struct fs_job *job = make_job(loop, fs, run_write, bytes, size);
-    if (!job)
-        return -ENOMEM;
-    job->fd = fd;
-    job->size = size;
-    job->offset = offset;
-    return submit(loop, fs, job, cb);
+    fs->to_dir = dir_fd - AT_FDCWD;
 }
 
 char *loop_fs_take(struct loop_fs *fs)

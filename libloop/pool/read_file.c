@@ -4,13 +4,13 @@
  * one, which surprises readers of Node programs; so it is built as in Node, out of the requests of
  * fs.c, each with its callback. Where fstat says 0, as for the files of /proc, reading goes on
  * until a read returns nothing; otherwise until the size is reached or the file turns out to be
- * shorter.
+ * shorter. A small file that the kernel has in memory is read at once instead (fs_quick.c).
  *
  * The user's request is one; the steps have one of their own, which goes on, unreferenced by
  * anybody, to close the descriptor when the user's was cancelled.
  *
  * SPDX-License-Identifier: MIT */
-#include "internal.h"
+#include "fs.h"
 
 enum {
     SIZE_MAX_BYTES = 1 << 30,
@@ -150,10 +150,16 @@ static void complete(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
     struct loop_read_file *file = fs->read_file;
-    fs->result = file ? file->result : -ECANCELED;
+    fs_decided(fs);
+    request->loop->fs_in_flight--;
+    if (file)
+        fs->result = file->result;
     fs->bytes = file && file->result >= 0 ? file->bytes : NULL;
     fs->owner = file ? &file->bytes : NULL;
     fs->stat = NULL;
+    fs->statx = NULL;
+    fs->statfs = NULL;
+    fs->entries = NULL;
     if (fs->bytes)
         file->bytes[file->result] = '\0';
     fs_complete(fs);
@@ -165,6 +171,8 @@ static void complete(struct loop_request *request)
 static void abandon(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    fs_decided(fs);
+    fs->result = -ECANCELED;
     if (fs->read_file)
         fs->read_file->user = NULL;
     fs->read_file = NULL;
@@ -173,36 +181,62 @@ static void abandon(struct loop_request *request)
 /* The step under way runs to its end, sees that nobody waits, and closes. */
 static void cancel(struct loop_request *request, int status)
 {
-    (void)status; /* having no deadlines: -ECANCELED */
-    struct loop_read_file *file = loop_container_of(request, struct loop_fs, request)->read_file;
+    struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    struct loop_read_file *file = fs->read_file;
     abandon(request);
+    fs->result = status;
     step_begun(file);
     request_defer(request);
+}
+
+static void expect(struct loop_request *request, uint64_t due_ns)
+{
+    fs_expect(loop_container_of(request, struct loop_fs, request), request->loop, due_ns);
 }
 
 static const struct loop_request_ops read_file_ops = {.type = "fs.read_file",
                                                       .complete = complete,
                                                       .abandon = abandon,
-                                                      .cancel = cancel};
+                                                      .cancel = cancel,
+                                                      .expect = expect};
+
+/* 0: its steps are under way; 1: it is here, or is known not to be there. */
+static int begin(struct loop *loop, struct loop_read_file *file, int dir, const char *path)
+{
+    file->result = fs_quick_file(loop, dir + AT_FDCWD, path, &file->bytes);
+    if (file->result != -EAGAIN)
+        return 1;
+    file->result = 0;
+    loop_fs_at(&file->step, dir + AT_FDCWD);
+    int error = loop_fs_open(loop, &file->step, path, O_RDONLY, 0, on_open);
+    if (!error)
+        step_begun(file);
+    return error;
+}
 
 int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char *path, loop_fs_cb cb)
 {
-    int error = fs_refused(loop, fs, cb);
+    int error = path ? fs_refused(loop, fs, cb) : -EINVAL;
     if (error)
         return error;
+    int dir = fs->dir;
+    fs->dir = fs->to_dir = 0;
     struct loop_read_file *file = memory_resize(&loop->options.allocator, NULL, sizeof(*file));
     if (!file)
         return -ENOMEM;
     *file = (struct loop_read_file){.user = fs, .allocator = loop->options.allocator, .fd = -1};
-    error = loop_fs_open(loop, &file->step, path, O_RDONLY, 0, on_open);
-    if (error) {
+    int begun = begin(loop, file, dir, path);
+    if (begun < 0) {
         free_file(file);
-        return error;
+        return begun;
     }
-    step_begun(file);
     fs->read_file = file;
     fs->job = NULL;
     fs->cb = cb;
+    fs->timed = false;
+    loop->fs_in_flight++;
     request_start(loop, &fs->request, &read_file_ops, (loop_function)cb);
+    if (begun == 1)
+        request_defer(&fs->request);
     return 0;
 }

@@ -8,8 +8,10 @@
  * once, with -ECANCELED, no descriptor stays open and no memory is lost. It may be started again
  * or freed in its own callback.
  *
- * All happens in a folder made for each test. Jobs are made to wait behind a gate, which is work
- * that goes on when it is told; jobs that run are blocked in a pipe.
+ * All happens on the pool here, and in a folder made for each test; what is done on the loop's own
+ * thread is in fs_quick.c, all other operations are in fs_path.c and fs_tree.c. Jobs are made to
+ * wait behind a gate, which is work that goes on when it is told; jobs that run are blocked in a
+ * pipe.
  *
  * SPDX-License-Identifier: MIT */
 #include "test.h"
@@ -108,6 +110,7 @@ static struct loop *begin_with(void **state, struct loop_pool_options options)
     assert_non_null(mkdtemp(folder));
     assert_int_equal(0, loop_pool_create(&pool, &options));
     loop->options.pool = pool;
+    loop->options.fs_pool_only = true;
     memset(gates, 0, sizeof(gates));
     for (size_t i = 0; i < ARRAY_LENGTH(gates); i++) {
         sem_init(&gates[i].running, 0, 0);
