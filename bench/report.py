@@ -24,8 +24,8 @@ from pathlib import Path
 
 WARM_UP_ROUNDS = 1
 PROGRAM_SECONDS_MAX = 300  # a program takes about one second: this one hangs
-PEERS_FIRST = ["libloop", "libloop-spin", "libloop-stream", "libuv", "libuv-try", "libev",
-               "libevent", "libevent-raw", "sd-event", "node"]
+PEERS_FIRST = ["libloop", "libloop-pool", "libloop-spin", "libloop-stream", "libuv", "libuv-try",
+               "libev", "libevent", "libevent-raw", "sd-event", "node"]
 PEERS_LAST = ["limit", "limit-spin"]
 SUBJECT, REFERENCE = "libloop", "libuv"
 

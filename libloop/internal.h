@@ -179,7 +179,8 @@ struct loop_job {
     void (*discard)(struct loop_job *job); /* nobody waits: let go of the outcome, and of the job */
     bool begun;                            /* a thread has it, or had it */
     bool canceled;
-    bool traced; /* note the times */
+    bool traced;           /* note the times */
+    uint64_t submitted_ns; /* 0: the times are not for the pool's figures */
     uint64_t started_ns;
     uint64_t done_ns;
     uint32_t worker;

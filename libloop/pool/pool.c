@@ -1,106 +1,207 @@
-/* The thread pool: jobs that block or compute, away from the loop's thread.
+/* The threads of a pool, and the way of a job to them and back.
  *
  * DESIGN. A request on the pool has two halves. The user's half is a loop_request in the user's
  * memory, touched by the loop's thread alone. The pool's half is a job, memory of the library's,
  * with all that a thread needs: copies of paths, buffers, the outcome. So a request can be
  * cancelled at any time, completes at once, and its memory may be freed, while a thread still works
- * on the job; what comes of it is dropped when the job comes home.
+ * on the job; what comes of it is dropped when the job comes home through the loop's mailbox.
  *
- * Jobs wait under one lock, first come first served, but for those whose class has its share of the
- * threads (lanes.c). A thread is started when more jobs wait than threads are free to take them, up
- * to the limit, and lives until the pool is destroyed. A finished job goes home through the loop's
- * mailbox (post.c), in which it is one parcel among others.
+ * Waking a thread costs more than most jobs, so it is done seldom. A job is pushed without a lock
+ * (lanes.c), and then somebody must be sure to look. A thread that searches is sure to: it was
+ * called or started and has not looked yet. While there is one nobody else is called; when it has
+ * looked and leaves jobs behind, it calls the next. So a burst of submissions costs one wake-up,
+ * and threads wake each other for as long as there is work.
  *
- * A job holds the mailbox while it is with the pool. Its thread gives that up after the push, not
- * the loop on delivery: the push looks at the mailbox once more after the parcel is in it.
+ * That none is forgotten: who submits pushes the job, then reads searching and idle; a thread
+ * counts itself as searching no more, or as idle, and then looks into the inbox. All four are
+ * sequentially consistent, so one of the two sees the other. [DOC: searching]
  *
- * The pool that a process shares is made at its first use and never unmade by itself: a destructor
- * would run while other threads still use the library.
+ * The thread that fell idle last is called first, so that those that are not needed grow old and
+ * may end. A thread that ends joins the one that ended before it; the last is joined with the pool.
  *
  * SPDX-License-Identifier: MIT */
 #include "lanes.h"
+#include "sys_park.h"
 
-enum {
-    THREADS_MAX = 1024,
-    THREADS_LEAST = 4,  /* libuv's number: some jobs wait for disks, not for processors */
-    QUEUE_MAX = 65536,  /* a bound that programs meet only if the pool does not keep up */
-    NAME_MAX_BYTES = 11 /* the kernel's 15, less room for a number */
-};
-
-struct loop_pool {
-    sys_mutex lock; /* guards all that follows */
-    sys_cond work_waits;
-    struct lanes lanes; /* what waits */
-    uint32_t queue_max;
-    uint32_t threads;
-    uint32_t threads_max;
-    uint32_t numbered; /* threads that have their number, for the trace */
-    uint32_t busy;     /* threads that run a job */
-    uint32_t idle;     /* threads that wait to be told of one */
-    uint32_t fork_generation;
-    bool ending;
-    size_t stack_size;
-    char name[16];
-    sys_thread ids[]; /* threads_max of them */
-};
-
-static sys_mutex shared_lock = SYS_MUTEX_READY;
-static struct loop_pool *shared_pool;
 static _Thread_local struct loop_job *current_job;
 
-/* Waits for one; NULL when the pool ends. What waits even then is of a class that has its share of
- * the threads, and these will take it. */
-static struct loop_job *next_job(struct loop_pool *pool)
+static void count_idle(struct loop_pool *pool, struct worker *worker, bool idle)
+{
+    if (idle)
+        list_append(&pool->parked, &worker->link);
+    else
+        list_remove(&worker->link);
+    atomic_put(&pool->idle, idle ? pool->idle + 1 : pool->idle - 1);
+}
+
+static void count_searching(struct worker *worker, bool searching)
+{
+    struct loop_pool *pool = worker->pool;
+    if (worker->searching != searching)
+        atomic_put(&pool->searching, searching ? pool->searching + 1 : pool->searching - 1);
+    worker->searching = searching;
+}
+
+static struct worker *call_any(struct loop_pool *pool)
+{
+    struct worker *worker = loop_container_of(pool->parked.prev, struct worker, link);
+    count_idle(pool, worker, false);
+    count_searching(worker, true);
+    atomic_put(&worker->called, 1);
+    return worker;
+}
+
+/* Whom to wake up, behind the lock; NULL: nobody is needed, or nobody is there. */
+static struct worker *call(struct loop_pool *pool)
+{
+    if (pool->idle == 0 || pool->searching > 0 || lanes_startable(&pool->lanes) == 0)
+        return NULL;
+    return call_any(pool);
+}
+
+static void wake(const struct worker *worker)
+{
+    if (worker)
+        sys_unpark(&worker->called);
+}
+
+/* Until it is called. false: nobody did in all the time that it may be idle. */
+static bool park(struct worker *worker)
+{
+    struct loop_pool *pool = worker->pool;
+    uint64_t until_ns = LOOP_NEVER;
+    int error = 0;
+    if (pool->idle_ns > 0 && pool->threads > pool->threads_min)
+        until_ns = sys_clock_ns(CLOCK_MONOTONIC) + pool->idle_ns;
+    worker->called = 0;
+    count_idle(pool, worker, true);
+    if (!lanes_have_mail(&pool->lanes)) { /* behind the count */
+        sys_unlock(&pool->lock);
+        while (!atomic_get(&worker->called) && error != -ETIMEDOUT)
+            error = sys_park(&worker->called, 0, until_ns);
+        sys_lock(&pool->lock);
+    }
+    if (!worker->called)
+        count_idle(pool, worker, false);
+    return worker->called || error != -ETIMEDOUT;
+}
+
+/* Who submits has his job counted, and then looks whether there is a thread: so either he finds
+ * none, or this thread finds the job. */
+static bool may_end(struct loop_pool *pool)
+{
+    if (!pool->ending && pool->threads <= pool->threads_min)
+        return false;
+    atomic_put(&pool->threads, pool->threads - 1);
+    if (pool->ending || lanes_waiting(&pool->lanes) == 0)
+        return true;
+    atomic_put(&pool->threads, pool->threads + 1);
+    return false;
+}
+
+static struct loop_job *look(struct worker *worker)
+{
+    count_searching(worker, false);
+    lanes_fetch(&worker->pool->lanes); /* behind the count */
+    return lanes_begin(&worker->pool->lanes);
+}
+
+/* What waits when the pool ends is of a class that has its share of the threads, and these will
+ * take it. */
+static struct loop_job *look_until_there_is_one(struct worker *worker)
 {
     struct loop_job *job;
-    while (!(job = lanes_begin(&pool->lanes))) {
-        if (pool->ending)
+    while (!(job = look(worker)))
+        if ((worker->pool->ending || !park(worker)) && may_end(worker->pool))
             return NULL;
-        pool->idle++;
-        sys_cond_wait(&pool->work_waits, &pool->lock);
-        pool->idle--;
-    }
-    pool->busy++;
-    atomic_put(&job->begun, true);
     return job;
 }
 
-static void send_home(struct loop_job *job)
+/* The thread gives up the mailbox, not the loop on delivery: the push looks at it once more after
+ * the parcel is in it. */
+void pool_send_home(struct loop_job *job)
 {
     struct loop_mailbox *mailbox = job->mailbox;
     post_push(mailbox, &job->parcel);
     mailbox_release(mailbox);
 }
 
+/* One job has ended, another begins: with one turn of the lock, if there is one. The thread is free
+ * before the loop hears of it, and may submit the next. */
+static struct loop_job *next_job(struct worker *worker, struct loop_job *done)
+{
+    struct loop_pool *pool = worker->pool;
+    sys_lock(&pool->lock);
+    if (done)
+        lanes_end(&pool->lanes, done);
+    struct loop_job *job = look(worker);
+    if (!job && done) {
+        sys_unlock(&pool->lock);
+        pool_send_home(done);
+        done = NULL;
+        sys_lock(&pool->lock);
+    }
+    if (!job)
+        job = look_until_there_is_one(worker);
+    if (!job)
+        return NULL;
+    struct worker *helper = call(pool);
+    sys_unlock(&pool->lock);
+    wake(helper);
+    if (done)
+        pool_send_home(done);
+    return job;
+}
+
 static void run(struct loop_job *job, uint32_t worker)
 {
+    bool timed = job->traced || job->submitted_ns > 0;
     job->worker = worker;
-    if (job->traced)
+    if (timed)
         job->started_ns = sys_clock_ns(CLOCK_MONOTONIC);
     current_job = job;
     job->run(job);
     current_job = NULL;
-    if (job->traced)
+    if (timed)
         job->done_ns = sys_clock_ns(CLOCK_MONOTONIC);
+}
+
+/* Holds the lock when it is called. */
+static void end_thread(struct worker *worker)
+{
+    struct loop_pool *pool = worker->pool;
+    bool any_before = pool->any_ended;
+    sys_thread before = pool->ended;
+    pool->any_ended = true;
+    pool->ended = worker->id;
+    worker->exists = false;
+    if (pool->threads == 0)
+        sys_cond_signal(&pool->all_ended);
+    sys_unlock(&pool->lock);
+    if (any_before)
+        sys_thread_join(before);
+}
+
+void pool_end_threads(struct loop_pool *pool)
+{
+    sys_lock(&pool->lock);
+    pool->ending = true;
+    while (pool->idle > 0)
+        wake(call_any(pool));
+    while (pool->threads > 0)
+        sys_cond_wait(&pool->all_ended, &pool->lock);
+    sys_unlock(&pool->lock);
+    if (pool->any_ended)
+        sys_thread_join(pool->ended);
 }
 
 static void *thread_main(void *arg)
 {
-    struct loop_pool *pool = arg;
-    struct loop_job *job;
-    sys_lock(&pool->lock);
-    uint32_t worker = ++pool->numbered;
-    while ((job = next_job(pool))) {
-        sys_unlock(&pool->lock);
-        run(job, worker);
-        sys_lock(&pool->lock);
-        pool->busy--; /* before the loop hears of it, and may submit the next */
-        lanes_end(&pool->lanes, job);
-        sys_unlock(&pool->lock);
-        send_home(job);
-        sys_lock(&pool->lock);
-    }
-    sys_unlock(&pool->lock);
+    struct worker *worker = arg;
+    struct loop_job *job = NULL;
+    while ((job = next_job(worker, job)))
+        run(job, worker->number);
+    end_thread(worker);
     return NULL;
 }
 
@@ -109,53 +210,56 @@ bool loop_work_canceled(void)
     return current_job && atomic_get(&current_job->canceled);
 }
 
+/* It has the lowest number that is free. */
 static int start_thread(struct loop_pool *pool)
 {
-    int error = sys_thread_start(&pool->ids[pool->threads], pool->stack_size, pool->name,
-                                 thread_main, pool);
-    if (!error)
-        pool->threads++;
-    return error;
-}
-
-/* Without a thread for it a job is refused; with one at least it can wait. */
-static int enqueue(struct loop_pool *pool, struct loop_job *job)
-{
-    if (pool->lanes.queued >= pool->queue_max)
-        return -EAGAIN;
-    bool may_start = lanes_have_room(&pool->lanes, job->kind);
-    bool all_are_needed = lanes_startable(&pool->lanes) >= pool->threads - pool->busy;
-    if (may_start && all_are_needed && pool->threads < pool->threads_max &&
-        start_thread(pool) < 0 && pool->threads == 0)
-        return -EAGAIN;
-    lanes_push(&pool->lanes, job);
-    if (may_start && pool->idle > 0)
-        sys_cond_signal(&pool->work_waits);
+    uint32_t i = 0;
+    while (pool->workers[i].exists)
+        i++;
+    struct worker *worker = &pool->workers[i];
+    *worker = (struct worker){.pool = pool, .number = i + 1};
+    int error = sys_thread_start(&worker->id, pool->stack_size, pool->name, thread_main, worker);
+    if (error)
+        return error;
+    worker->exists = true;
+    count_searching(worker, true);
+    atomic_put(&pool->threads, pool->threads + 1);
     return 0;
 }
 
-static uint32_t default_threads(void)
+/* Without any thread a job is refused; with one at least it can wait. */
+static int have_a_thread(struct loop_pool *pool)
 {
-    const char *text = sys_environment("LOOP_POOL_THREADS");
-    unsigned long asked = text ? strtoul(text, NULL, 10) : 0;
-    if (asked >= 1 && asked <= THREADS_MAX)
-        return (uint32_t)asked;
-    uint32_t processors = sys_processors();
-    return processors > THREADS_LEAST ? processors : THREADS_LEAST;
+    if (atomic_get(&pool->threads) > 0)
+        return 0;
+    sys_lock(&pool->lock);
+    int error = pool->threads > 0 ? 0 : start_thread(pool);
+    sys_unlock(&pool->lock);
+    return error ? -EAGAIN : 0;
 }
 
-static int pool_of(struct loop *loop, struct loop_pool **pool)
+/* Whether nobody is sure to look for it. A thread that ends a job is: that of a full class. */
+static bool needs_help(const struct loop_pool *pool, enum pool_class kind)
 {
-    int error = 0;
-    *pool = loop->options.pool;
-    if (*pool)
-        return 0;
-    sys_lock(&shared_lock);
-    if (!shared_pool)
-        error = loop_pool_create(&shared_pool, NULL);
-    *pool = shared_pool;
-    sys_unlock(&shared_lock);
-    return error;
+    if (lanes_full(&pool->lanes, kind))
+        return false;
+    if (atomic_get(&pool->searching) == 0 && atomic_get(&pool->idle) > 0)
+        return true;
+    int64_t threads = atomic_get(&pool->threads);
+    return threads < pool->threads_max &&
+           (int64_t)lanes_waiting(&pool->lanes) > threads - lanes_running(&pool->lanes);
+}
+
+static void help(struct loop_pool *pool)
+{
+    sys_lock(&pool->lock);
+    lanes_fetch(&pool->lanes);
+    uint32_t free_threads = pool->threads - lanes_running(&pool->lanes);
+    if (pool->threads < pool->threads_max && lanes_startable(&pool->lanes) > free_threads)
+        start_thread(pool); /* if it cannot be had, those that are there will come to it */
+    struct worker *worker = call(pool);
+    sys_unlock(&pool->lock);
+    wake(worker);
 }
 
 /* Told when the job is home, so that all events of a loop come from its own thread. */
@@ -182,24 +286,38 @@ static void deliver(struct loop *loop, struct loop_parcel *parcel)
         request_complete(job->request);
 }
 
+static int let_in(struct loop_pool *pool, struct loop_job *job)
+{
+    uint64_t came = lanes_let_in(&pool->lanes);
+    if (came == 0)
+        return -EAGAIN;
+    if (have_a_thread(pool) < 0) {
+        lanes_give_up(&pool->lanes);
+        return -EAGAIN;
+    }
+    if (came % pool->time_one_in == 0)
+        job->submitted_ns = sys_clock_ns(CLOCK_MONOTONIC);
+    return 0;
+}
+
 int pool_submit(struct loop *loop, struct loop_job *job)
 {
     struct loop_pool *pool;
     int error = pool_of(loop, &pool);
+    if (!error)
+        error = let_in(pool, job);
     if (error)
         return error;
     job->pool = pool;
     job->parcel.deliver = deliver;
     job->mailbox = mailbox_retain(loop->mailbox);
     job->traced = loop->trace != NULL;
-    sys_lock(&pool->lock);
-    error = enqueue(pool, job);
-    sys_unlock(&pool->lock);
-    if (error)
-        mailbox_release(job->mailbox);
-    else
-        loop->clock_holds++;
-    return error;
+    loop->clock_holds++;
+    enum pool_class kind = job->kind; /* before the job may be run and gone */
+    lanes_put(&pool->lanes, job);
+    if (needs_help(pool, kind))
+        help(pool);
+    return 0;
 }
 
 /* The pool is there for as long as jobs wait in it. */
@@ -209,6 +327,7 @@ static bool take_back(struct loop_job *job)
     if (atomic_get(&job->begun))
         return false;
     sys_lock(&pool->lock);
+    lanes_fetch(&pool->lanes);
     bool waits = !job->begun;
     if (waits)
         lanes_remove(&pool->lanes, job);
@@ -227,83 +346,4 @@ void pool_cancel(struct loop_job *job)
         job->discard(job);
     }
     request_defer(request);
-}
-
-int loop_pool_create(struct loop_pool **pool, const struct loop_pool_options *options)
-{
-    struct loop_pool_options chosen = options ? *options : (struct loop_pool_options){0};
-    const char *name = chosen.name ? chosen.name : "loop-pool";
-    uint32_t threads_max = chosen.threads_max ? chosen.threads_max : default_threads();
-    if (!pool || threads_max > THREADS_MAX)
-        return -EINVAL;
-    if (strlen(name) > NAME_MAX_BYTES)
-        return -ENAMETOOLONG;
-    struct loop_pool *made =
-        sys_resize(NULL, NULL, sizeof(*made) + threads_max * sizeof(sys_thread));
-    if (!made)
-        return -ENOMEM;
-    *made = (struct loop_pool){.queue_max = chosen.queue_max ? chosen.queue_max : QUEUE_MAX,
-                               .threads_max = threads_max,
-                               .fork_generation = fork_generation(),
-                               .stack_size = chosen.stack_size};
-    memcpy(made->name, name, strlen(name) + 1);
-    sys_mutex_init(&made->lock);
-    sys_cond_init(&made->work_waits);
-    lanes_init(&made->lanes, threads_max);
-    *pool = made;
-    return 0;
-}
-
-void loop_pool_destroy(struct loop_pool *pool)
-{
-    if (!pool)
-        return;
-    sys_lock(&pool->lock);
-    pool->ending = true;
-    sys_cond_broadcast(&pool->work_waits);
-    sys_unlock(&pool->lock);
-    for (uint32_t i = 0; i < pool->threads; i++)
-        sys_thread_join(pool->ids[i]);
-    sys_cond_fini(&pool->work_waits);
-    sys_mutex_fini(&pool->lock);
-    sys_resize(NULL, pool, 0);
-}
-
-void loop_pool_shutdown(void)
-{
-    sys_lock(&shared_lock);
-    struct loop_pool *pool = shared_pool;
-    shared_pool = NULL;
-    sys_unlock(&shared_lock);
-    loop_pool_destroy(pool);
-}
-
-uint32_t loop_pool_threads(struct loop_pool *pool)
-{
-    sys_lock(&pool->lock);
-    uint32_t threads = pool->threads;
-    sys_unlock(&pool->lock);
-    return threads;
-}
-
-/* The threads were not copied, and the locks are as they happened to be. Jobs that waited go home,
- * where nobody waits for them: another loop of the process may not have been told of the fork yet.
- * Jobs that ran belonged to their threads. */
-void pool_after_fork(struct loop *loop)
-{
-    struct loop_pool *pool;
-    struct loop_job *job;
-    sys_mutex_init(&shared_lock);
-    if (pool_of(loop, &pool) < 0 || pool->fork_generation == fork_generation())
-        return;
-    pool->fork_generation = fork_generation();
-    sys_mutex_init(&pool->lock);
-    sys_cond_init(&pool->work_waits);
-    pool->threads = pool->numbered = pool->busy = pool->idle = 0;
-    lanes_forget_running(&pool->lanes);
-    while ((job = lanes_begin(&pool->lanes))) {
-        lanes_end(&pool->lanes, job);
-        job->begun = true;
-        send_home(job);
-    }
 }

@@ -113,7 +113,8 @@ static void begin_with(struct loop *loop, const struct loop_pool_options *option
 
 static void begin(struct loop *loop, uint32_t threads_max)
 {
-    struct loop_pool_options options = {.threads_max = threads_max};
+    struct loop_pool_options options = {.threads_max = threads_max,
+                                        .class_max[LOOP_POOL_CPU] = threads_max};
     begin_with(loop, &options);
 }
 

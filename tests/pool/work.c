@@ -95,11 +95,17 @@ static void on_done(struct loop_work *work, int status)
     say("%s-%s", job_of(work)->name, loop_error_name(status));
 }
 
-static void submit(struct job *job, const char *name, loop_work_fn fn)
+static void submit_class(struct job *job, const char *name, enum loop_pool_class kind,
+                         loop_work_fn fn)
 {
     job->name = name;
     job->work.request.data = job;
-    assert_int_equal(0, loop_work(the_loop, &job->work, fn, on_done));
+    assert_int_equal(0, loop_work_class(the_loop, &job->work, kind, fn, on_done));
+}
+
+static void submit(struct job *job, const char *name, loop_work_fn fn)
+{
+    submit_class(job, name, LOOP_POOL_CPU, fn);
 }
 
 /* Keeps the pool's only thread busy, so that what follows waits. */
@@ -347,8 +353,9 @@ static void a_pool_has_no_thread_before_its_first_work(void **state)
 static void threads_are_started_while_work_waits_up_to_the_limit(void **state)
 {
     struct job jobs[5];
+    struct loop_pool_options options = {.threads_max = 4, .class_max[LOOP_POOL_CPU] = 4};
     memset(jobs, 0, sizeof(jobs));
-    begin(*state, 4);
+    begin_with(*state, &options);
     for (uint32_t i = 0; i < 5; i++) {
         submit(&jobs[i], "job", wait_at_the_gate);
         assert_int_equal(i < 4 ? i + 1 : 4, loop_pool_threads(pool));
@@ -469,6 +476,7 @@ static void what_is_required_is_asked_for(void **state)
     assert_int_equal(-EINVAL, loop_work(NULL, &work, do_nothing, NULL));
     assert_int_equal(-EINVAL, loop_work(*state, NULL, do_nothing, NULL));
     assert_int_equal(-EINVAL, loop_work(*state, &work, NULL, NULL));
+    assert_int_equal(-EINVAL, loop_work_class(*state, &work, LOOP_POOL_CLASSES, do_nothing, NULL));
     assert_int_equal(-EALREADY, loop_request_cancel(&work.request));
     assert_false(loop_alive(*state));
 }
@@ -478,10 +486,12 @@ static void the_options_of_a_pool_have_limits(void **state)
     struct loop_pool *made = NULL;
     struct loop_pool_options too_long = {.name = "twelve-chars"};
     struct loop_pool_options too_many = {.threads_max = 1025};
+    struct loop_pool_options least_over_most = {.threads_min = 3, .threads_max = 2};
     struct loop_pool_options just_so = {.threads_max = 1024, .name = "elevenchars"};
     (void)state;
     assert_int_equal(-ENAMETOOLONG, loop_pool_create(&made, &too_long));
     assert_int_equal(-EINVAL, loop_pool_create(&made, &too_many));
+    assert_int_equal(-EINVAL, loop_pool_create(&made, &least_over_most));
     assert_int_equal(-EINVAL, loop_pool_create(NULL, &just_so));
     assert_null(made);
     assert_int_equal(0, loop_pool_create(&made, &just_so));
@@ -749,8 +759,8 @@ static uint32_t threads_for(struct loop *loop, uint32_t work_count)
     assert_true(work_count <= ARRAY_LENGTH(jobs));
     memset(jobs, 0, sizeof(jobs));
     begin_with(loop, NULL);
-    for (uint32_t i = 0; i < work_count; i++)
-        submit(&jobs[i], "job", wait_at_the_gate);
+    for (uint32_t i = 0; i < work_count; i++) /* of two classes, as one may not have all threads */
+        submit_class(&jobs[i], "job", i % 2 ? LOOP_POOL_CPU : LOOP_POOL_FS, wait_at_the_gate);
     uint32_t threads = loop_pool_threads(pool);
     open_gate((int)work_count);
     end(loop);
@@ -803,8 +813,9 @@ static void open_gate_later(void *data)
 static void a_virtual_clock_stands_still_while_work_is_in_flight(void **state)
 {
     struct job first = {0}, second = {0};
+    struct loop_pool_options options = {.threads_max = 2, .class_max[LOOP_POOL_CPU] = 2};
     struct loop_timer timer;
-    begin(*state, 2);
+    begin_with(*state, &options);
     loop_timer_init(*state, &timer);
     loop_timer_start(&timer, 3600 * LOOP_SEC, 0, on_timer);
     submit(&first, "first", wait_at_the_gate);

@@ -760,7 +760,8 @@ static void meet(void *data)
 static void each_thread_of_the_pool_has_a_number_of_its_own(void **state)
 {
     enum { THREADS = 16 };
-    struct loop_pool_options pool_options = {.threads_max = THREADS};
+    struct loop_pool_options pool_options = {.threads_max = THREADS,
+                                             .class_max[LOOP_POOL_CPU] = THREADS};
     struct loop_options options = test_options(LOOP_CLOCK_MONOTONIC);
     struct loop loop;
     struct loop_work works[THREADS] = {{.done = NULL}};
