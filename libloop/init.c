@@ -144,6 +144,7 @@ int loop_fini(struct loop *loop)
         return -EBUSY;
     if (anything_left(loop))
         return -EBUSY;
+    processes_fini(loop);
     node_fini(loop);
     trace_fini(loop);
     mailbox_close(loop);

@@ -158,6 +158,10 @@ void post_deliver(struct loop *loop);
 bool post_may_sleep(struct loop *loop); /* from here on senders wake us; false: too late */
 void post_awake(struct loop *loop);
 
+/* handles/process_reap.c */
+
+void processes_fini(struct loop *loop); /* its orphans have to do without it */
+
 /* pool/pool.c */
 
 /* What a job waits for: a processor, a disk, a server of names. Each class has its share of the

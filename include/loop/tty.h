@@ -75,8 +75,8 @@ LOOP_API int loop_tty_size(const struct loop_tty *tty, unsigned *columns, unsign
 /* Calls cb when the size is not what it was at this call or at the last callback. NULL: no more.
  * The kernel tells (SIGWINCH) those whose controlling terminal it is. A handler for SIGWINCH is
  * installed with the first of these and removed with the last; it calls the one that was there
- * before, and one that the program installs later must do the same. Does not keep the loop alive.
- * Errors: -ENOMEM. */
+ * before, unless a loop_signal is started for it too, and one that the program installs later must
+ * call ours. Does not keep the loop alive. Errors: -ENOMEM, -EMFILE, -ENFILE. */
 LOOP_API int loop_tty_on_resize(struct loop_tty *tty, loop_tty_resize_cb cb);
 
 #endif

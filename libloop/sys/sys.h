@@ -297,6 +297,7 @@ static inline _Noreturn void sys_abort(void)
 #include "sys_fs.h"
 #include "sys_inotify.h"
 #include "sys_net.h"
+#include "sys_process.h"
 #include "sys_terminal.h"
 
 #endif
