@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -144,6 +145,78 @@ def the_datagram_examples_have_help_and_refuse_what_they_do_not_know():
             expect(code == 2 and 'usage: ' in err, f'{name} {wrong}: {err}')
 
 
+@test
+def cp_copies_a_file_and_shows_how_far_it_is():
+    with tempfile.TemporaryDirectory() as folder:
+        target = os.path.join(folder, 'copy')
+        code, out, err = example('16_cp', '--progress', __file__, target)
+        expect(code == 0 and out == '' and '100 % of ' in err, err)
+        with open(target, encoding='utf-8') as copy, open(__file__, encoding='utf-8') as original:
+            expect(copy.read() == original.read(), 'other bytes')
+        code, _, err = example('16_cp', __file__, folder)
+        expect(code == 0 and err == '', err)
+        expect(sorted(os.listdir(folder)) == ['copy', os.path.basename(__file__)], 'left behind')
+        code, _, err = example('16_cp', os.path.join(folder, 'none'), target)
+        expect(code == 1 and 'No such file' in err, err)
+        code, _, err = example('16_cp', __file__, os.path.join(folder, 'none', 'copy'))
+        expect(code == 1 and 'No such file' in err, err)
+
+
+@test
+def cp_interrupted_leaves_the_old_file_and_no_half_one():
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = os.path.join(folder, 'large'), os.path.join(folder, 'copy')
+        with open(target, 'w', encoding='ascii') as old:
+            old.write('old')
+        with open(source, 'wb') as large:
+            for _ in range(512):
+                large.write(b'x' * (1 << 20))
+        copying = subprocess.Popen([os.path.join(BUILD, 'examples', '16_cp'), source, target],
+                                   stderr=subprocess.PIPE, text=True)
+        while copying.poll() is None and not os.path.exists(target + '.part'):
+            pass
+        copying.send_signal(signal.SIGINT)
+        err = copying.communicate(timeout=60)[1]
+        if copying.returncode not in (0, -signal.SIGINT):  # it was done in no time
+            expect(copying.returncode == 1 and 'canceled' in err, err)
+            with open(target, encoding='ascii') as old:
+                expect(old.read() == 'old', 'the old file is gone')
+        expect(sorted(os.listdir(folder)) == ['copy', 'large'], os.listdir(folder))
+
+
+@test
+def du_says_what_du_says():
+    with tempfile.TemporaryDirectory() as folder:
+        below = folder
+        for level in range(30):
+            for name in range(level):
+                with open(os.path.join(below, f'file {name}'), 'wb') as file:
+                    file.write(b'x' * 1000 * name)
+            os.symlink('/', os.path.join(below, 'link'))
+            below = os.path.join(below, 'directory')
+            os.mkdir(below)
+        os.link(os.path.join(folder, 'directory', 'file 0'), os.path.join(folder, 'again'))
+        with open(os.path.join(folder, 'large'), 'wb') as file:
+            file.write(b'x' * 100000)
+        os.link(os.path.join(folder, 'large'), os.path.join(below, 'large'))
+        _, expected, _ = run(['du', '-s', '-k', folder])
+        for words in [folder], ['--slow', folder]:
+            code, out, err = example('17_du', *words)
+            expect(code == 0 and out == expected, f'{out}{err} and not {expected}')
+        code, out, err = example('17_du', os.path.join(folder, 'none'), folder)
+        expect(code == 1 and 'No such file' in err and expected in out, out + err)
+
+
+@test
+def the_file_examples_have_help_and_refuse_what_they_do_not_know():
+    for name in '16_cp', '17_du':
+        code, out, _ = example(name, '--help')
+        expect(code == 0 and out.startswith('usage: '), out)
+        for wrong in ([], ['--nonsense'], ['--nonsense', 'a', 'b', 'c']):
+            code, _, err = example(name, *wrong)
+            expect(code == 2 and 'usage: ' in err, f'{name} {wrong}: {err}')
+
+
 def demo(*arguments):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'trace.json')
@@ -241,6 +314,104 @@ def line_of(peer):
 
 def clients(*names):
     return [name for name in names if shutil.which(name)]
+
+
+@test
+def the_server_lets_its_clients_finish_at_ctrl_c():
+    with subprocess.Popen([os.path.join(BUILD, 'examples', '14_shutdown'), '0', '30'],
+                          stdout=subprocess.PIPE, text=True) as server:
+        port = int(server.stdout.readline().rpartition(':')[2])
+        with socket.create_connection(('127.0.0.1', port), timeout=30) as client:
+            client.sendall(b'before')
+            expect(client.recv(100) == b'before', 'no echo')
+            server.send_signal(signal.SIGINT)
+            expect(server.stdout.readline() == 'signal 2: waiting for 1 clients\n', 'does not wait')
+            client.sendall(b'after')
+            expect(client.recv(100) == b'after', 'no echo behind the signal')
+            try:
+                socket.create_connection(('127.0.0.1', port), timeout=30).close()
+                expect(False, 'a new client got in')
+            except ConnectionRefusedError:
+                pass
+        out = server.communicate(timeout=30)[0]
+    expect(server.returncode == 0 and out == 'goodbye\n', out)
+
+
+@test
+def the_server_cuts_off_who_stays_and_ends_at_a_second_ctrl_c():
+    for seconds, signals, code in ('0', 1, 0), ('3600', 2, -signal.SIGTERM):
+        with subprocess.Popen([os.path.join(BUILD, 'examples', '14_shutdown'), '0', seconds],
+                              stdout=subprocess.PIPE, text=True) as server:
+            port = int(server.stdout.readline().rpartition(':')[2])
+            with socket.create_connection(('127.0.0.1', port), timeout=30) as client:
+                client.sendall(b'x')
+                client.recv(1)
+                server.send_signal(signal.SIGTERM)
+                server.stdout.readline()
+                if signals == 2:
+                    server.send_signal(signal.SIGTERM)
+                expect(received(client) == b'', 'still connected')
+            out = server.stdout.read()
+        expect(server.returncode == code, f'{server.returncode}: {out}')
+        expect(signals == 2 or out == 'a client is cut off\ngoodbye\n', out)
+
+
+def jobs(text, *arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        with open(os.path.join(folder, 'file'), 'w', encoding='utf-8') as file:
+            file.write(text)
+        return example('15_jobs', *arguments, 'file', cwd=folder)
+
+
+@test
+def jobs_are_done_in_the_order_of_their_dependencies():
+    code, out, err = jobs("""# a comment
+all: left right
+    cat left right
+left: base
+    cat base base > left
+right: base some-file
+    echo right > right
+    echo two lines >&2
+base:
+    echo base > base
+""", '-j', '8')
+    expect(code == 0 and err == '', out + err)
+    lines = out.splitlines()
+    expect(lines[0] == '# base' and lines[-4:] == ['# all', 'base', 'base', 'right'], out)
+    expect('# right\ntwo lines\n' in out and '# left\n' in out, out)
+
+
+@test
+def jobs_stop_at_the_first_failure_and_do_not_mix_their_output():
+    code, out, _ = jobs('last: bad\n echo never\nbad: good\n echo oops\n exit 3\n echo x\ngood:\n'
+                        ' echo a; sleep 0.1; echo b\nother:\n echo c; sleep 0.05; echo d\n')
+    expect(code == 1 and 'never' not in out, out)
+    expect('# bad\noops\nbad: failed with status 3\n' in out, out)
+    expect('# good\na\nb\n' in out and '# other\nc\nd\n' in out, out)
+    for wrong in ' indented\n', 'no colon\n', 'a:\na:\n':
+        expect(jobs(wrong)[0] == 1, wrong)
+    code, out, _ = jobs('a: b\n true\nb: a\n true\n')
+    expect(code == 1 and 'a: depends on itself' in out, out)
+    code, _, err = example('15_jobs', '-j', '0', 'file')
+    expect(code == 2 and err.startswith('usage: '), err)
+
+
+@test
+def ctrl_c_kills_what_jobs_has_started():
+    with tempfile.TemporaryDirectory() as folder:
+        fifo = os.path.join(folder, 'fifo')
+        os.mkfifo(fifo)
+        with open(os.path.join(folder, 'file'), 'w', encoding='utf-8') as file:
+            file.write(f'long:\n exec 3>{fifo}; echo started >&3; sleep 60 & sleep 60; echo x\n')
+        with subprocess.Popen([os.path.join(BUILD, 'examples', '15_jobs'), 'file'], cwd=folder,
+                              stdout=subprocess.PIPE, text=True) as runner, \
+                open(fifo, encoding='utf-8') as pipe:
+            expect(pipe.readline() == 'started\n', 'not started')
+            runner.send_signal(signal.SIGINT)
+            expect(pipe.read() == '', 'something goes on')  # ends when none of them is left
+            out = runner.communicate(timeout=30)[0]
+        expect(runner.returncode == 1 and 'long: Operation canceled' in out, out)
 
 
 @test
@@ -512,6 +683,17 @@ def the_stream_examples_have_help_and_refuse_what_they_do_not_know():
 
 
 @test
+def passwords_are_hashed_beside_a_loop_that_keeps_its_appointments():
+    code, out, err = example('20_hash', '-', '--cost', '1', input='secret\nother\n')
+    expect(code == 0, err)
+    expect(len(re.findall(r'ms since it was asked for: \$y\$', out)) == 2, out)
+    expect(re.search(r'the loop was at most \d+\.\d ms late', out), out)
+    code, out, _ = example('20_hash', '--help')
+    expect(code == 0 and out.startswith('usage: '), out)
+    expect(example('20_hash', '--cost', '99')[0] == 2, 'a cost that is out of range')
+
+
+@test
 def the_program_in_the_readme_prints_what_the_readme_says():
     with open(os.path.join(SOURCE, 'README.md'), encoding='utf-8') as file:
         text = file.read()
@@ -527,6 +709,67 @@ def the_program_in_the_readme_prints_what_the_readme_says():
         expect(code == 0, err)
         code, out, err = run([binary])
         expect(code == 0 and out == promised, out + err)
+
+
+@test
+def watch_runs_its_command_when_something_changes():
+    with tempfile.TemporaryDirectory() as folder:
+        command = [os.path.join(BUILD, 'examples', '18_watch'), '--settle', '20', '--runs', '3',
+                   folder, '--', 'sh', '-c', 'echo run; exit 3']
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+            lines = [watch.stdout.readline() for _ in range(2)]
+            os.mkdir(os.path.join(folder, 'new'))
+            lines += [watch.stdout.readline() for _ in range(3)]
+            with open(os.path.join(folder, 'new', 'file'), 'w', encoding='ascii'):
+                pass
+            lines += [watch.stdout.readline() for _ in range(3)]
+            rest = watch.communicate(timeout=30)[0]
+        ended = '[watch] the command ended with 3\n'
+        expect(lines == ['run\n', ended, '[watch] created new\n', 'run\n', ended,
+                         '[watch] created new/file\n', 'run\n', ended], lines)
+        expect(watch.returncode == 0 and rest == '', rest)
+
+
+@test
+def watch_ends_a_command_that_does_not_end():
+    with tempfile.TemporaryDirectory() as folder:
+        command = [os.path.join(BUILD, 'examples', '18_watch'), '--kill', '--settle', '20',
+                   folder, '--', 'sh', '-c', 'echo run; exec sleep 1000']
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+            lines = [watch.stdout.readline()]
+            with open(os.path.join(folder, 'file'), 'w', encoding='ascii'):
+                pass
+            lines += [watch.stdout.readline() for _ in range(3)]
+            watch.send_signal(signal.SIGINT)
+            rest = watch.communicate(timeout=30)[0]
+        expect(lines == ['run\n', '[watch] created file\n',
+                         '[watch] the command ended by signal 15\n', 'run\n'], lines)
+        expect(watch.returncode == 0 and 'ended by signal 2' in rest, rest)
+
+
+@test
+def tail_follows_growth_truncation_and_rotation():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'log')
+
+        def write(text, how='a'):
+            with open(path, how, encoding='ascii') as file:
+                file.write(text)
+
+        write('1\n2\n3\n')
+        command = [os.path.join(BUILD, 'examples', '19_tail'), '-n', '2', path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              text=True) as tail:
+            lines = [tail.stdout.readline() for _ in range(2)]
+            write('grown\n')
+            lines.append(tail.stdout.readline())
+            os.rename(path, path + '.1')
+            write('rotated\n')
+            lines.append(tail.stdout.readline())
+            write('cut\n', 'w')
+            lines.append(tail.stdout.readline())
+            tail.terminate()
+        expect(lines == ['2\n', '3\n', 'grown\n', 'rotated\n', 'cut\n'], lines)
 
 
 @test
