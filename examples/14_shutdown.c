@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct server {
     struct loop loop;
@@ -113,6 +114,8 @@ int main(int argc, char **argv)
 {
     struct server server = {.clients = 0};
     char *end = NULL;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return puts("usage: shutdown [PORT [SECONDS]]") < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     unsigned long port = argc > 1 ? strtoul(argv[1], &end, 10) : 7014;
     unsigned long seconds = argc > 2 ? strtoul(argv[2], NULL, 10) : 5;
     if (argc > 3 || port > 65535 || (end && (end == argv[1] || *end != '\0')) || seconds > 86400) {

@@ -76,8 +76,10 @@ static bool is_ready(struct target *target)
 static void print_outcome(const struct target *target, int status)
 {
     const struct loop_exec *exec = &target->exec;
-    fwrite(exec->out, 1, exec->out_size, stdout);
-    fwrite(exec->err, 1, exec->err_size, stdout);
+    if (exec->out_size > 0)
+        fwrite(exec->out, 1, exec->out_size, stdout);
+    if (exec->err_size > 0)
+        fwrite(exec->err, 1, exec->err_size, stdout);
     if (status < 0)
         printf("%s: %s\n", target->name, loop_strerror(status));
     else if (exec->term_signal)
@@ -200,6 +202,8 @@ int main(int argc, char **argv)
 {
     static struct runner runner = {.running_max = 2};
     int option;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return puts("usage: jobs [-j N] FILE") < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
     while ((option = getopt(argc, argv, "j:")) != -1)
         runner.running_max = option == 'j' ? atoi(optarg) : 0;
     FILE *file = optind == argc - 1 ? fopen(argv[optind], "re") : NULL;

@@ -1,6 +1,6 @@
 /* Public. Streams: bytes in order, both ways. TCP (loop/tcp.h), pipes and unix-domain sockets
- * (loop/pipe.h) and terminals (loop/tty.h) are streams, and all that is said here holds for each:
- * give these functions &tcp.stream.
+ * (loop/pipe.h), terminals (loop/tty.h) and files (loop/file.h) are streams, and all that is said
+ * here holds for each: give these functions &tcp.stream.
  *
  * Reading costs an idle connection no memory: the loop lends one buffer to whichever callback is
  * running. Writing tries at once and queues what the kernel does not take; the caller's bytes are
@@ -273,8 +273,9 @@ LOOP_API int loop_stream_set_marks(struct loop_stream *stream, size_t low, size_
  * then shuts the second down, unless loop_stream_pipe_keep_open() was called. Two of them, there
  * and back, make a proxy. The streams stay the caller's: nothing is closed. cb gets 0, or the error
  * of pipe->failed; closing either stream, or cancelling, ends it with -ECANCELED, and what was read
- * and not yet written, up to 64 KiB, is dropped: copied is exact. Errors: -EBUSY (from is read
- * already, or another pipe uses that side). */
+ * and not yet written, up to 64 KiB, is dropped: copied is exact, but into a file, of which an
+ * error may take a piece along. Errors: -EBUSY (from is read already, or another pipe uses that
+ * side). */
 LOOP_API int loop_stream_pipe(struct loop_stream *from, struct loop_stream *to,
                               struct loop_stream_pipe *pipe, loop_stream_pipe_cb cb);
 LOOP_API void loop_stream_pipe_keep_open(struct loop_stream_pipe *pipe);

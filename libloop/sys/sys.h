@@ -4,8 +4,8 @@
  * that. So the same sources can be built against another file of this name, with a clock, a kernel
  * and a memory of its own, chosen by the include path. Here each is one call, inlined, at no cost.
  *
- * What concerns files is in sys_fs.h, sockets in sys_net.h, signals and processes in sys_process.h,
- * pipes and terminals in sys_terminal.h.
+ * What concerns files is in sys_fs.h and sys_inotify.h, sockets in sys_net.h, signals and processes
+ * in sys_process.h, pipes and terminals in sys_terminal.h.
  *
  * What can fail returns a negative errno; errno itself is known to this file alone.
  *

@@ -88,12 +88,16 @@ static inline int sys_wait(int pidfd, siginfo_t *info, int options)
     return sys_result((int)result);
 }
 
+/* The C library's clone(2) under its other name, which nobody interposes: what clang's thread
+ * sanitizer puts in its place expects a child with memory of its own. */
+int __clone(int (*run)(void *arg), void *stack, int flags, void *arg, ...);
+
 /* Runs a function in a child that shares our memory, on the stack that ends at stack_top, and comes
  * back when it has executed a program or ended. *pidfd is close-on-exec. errno is shared too. */
 static inline pid_t sys_spawn(int (*run)(void *arg), void *stack_top, void *arg, int *pidfd)
 {
     int before = errno;
-    pid_t pid = clone(run, stack_top, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, arg, pidfd);
+    pid_t pid = __clone(run, stack_top, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, arg, pidfd);
     if (pid < 0)
         pid = -errno;
     errno = before;
