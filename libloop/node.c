@@ -176,11 +176,17 @@ loop_id loop_queue_microtask(struct loop *loop, loop_node_fn fn, void *arg)
     return set_task(loop, fn, arg, loop_microtask);
 }
 
+/* A walk shows timers to whoever may close them. */
+static bool is_there(const struct entry *entry)
+{
+    return entry->timer.handle.magic == HANDLE_LIVE;
+}
+
 static void clear(struct loop *loop, struct entry *entry)
 {
     if (entry->kind == TASK)
         loop_task_cancel(&entry->task);
-    else
+    else if (is_there(entry))
         loop_timer_stop(&entry->timer);
     release(loop, entry);
 }
@@ -195,7 +201,7 @@ void loop_clear(struct loop *loop, loop_id id)
 void loop_refresh(struct loop *loop, loop_id id)
 {
     struct entry *entry = entry_of(loop, id);
-    if (!entry || entry->kind == TASK)
+    if (!entry || entry->kind == TASK || !is_there(entry))
         return;
     loop_update_now(loop);
     loop_timer_start(&entry->timer, entry->delay_ns, loop_timer_repeat(&entry->timer), on_timer);

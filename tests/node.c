@@ -625,6 +625,30 @@ static void ten_thousand_at_once_all_run(void **state)
     free(ids);
 }
 
+static void close_it(struct loop_handle *handle, void *arg)
+{
+    (void)arg;
+    loop_close(handle, NULL);
+}
+
+static void never(void *arg)
+{
+    (void)arg;
+    say("never");
+}
+
+/* A walk shows the library's own timers to programs that close whatever there is. */
+static void a_timer_that_was_closed_in_a_walk_is_cleared_and_refreshed_harmlessly(void **state)
+{
+    loop_id id = loop_set_timeout(*state, LOOP_SEC, never, NULL);
+    loop_set_interval(*state, LOOP_SEC, never, NULL);
+    loop_walk(*state, close_it, NULL);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    loop_refresh(*state, id);
+    loop_clear(*state, id);
+    assert_said("");
+}
+
 static void no_function_gives_no_id(void **state)
 {
     struct loop *loop = *state;
@@ -722,6 +746,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(what_is_left_is_freed_by_fini),
     virtual_test(a_refused_fini_leaves_all_as_it_was),
     virtual_test(ten_thousand_at_once_all_run),
+    virtual_test(a_timer_that_was_closed_in_a_walk_is_cleared_and_refreshed_harmlessly),
     virtual_test(no_function_gives_no_id),
     virtual_test(an_id_is_0_when_memory_runs_out_and_all_else_runs),
 };

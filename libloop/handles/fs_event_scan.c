@@ -202,8 +202,10 @@ static int read_some(struct loop_watches *watches, struct loop_fs_place *place)
 {
     ssize_t size = sys_read_directory(watches->dir_fd, watches->entries, ENTRIES_SIZE);
     int count = 1;
+    if (size < 0 && size != -ENOENT) /* that means that it is no more */
+        fs_event_trouble(place->event, (int)size);
     if (size <= 0)
-        finish(place); /* an error means that it is no more */
+        finish(place);
     for (ssize_t at = 0; at < size && watches->scanning == place; count++) {
         void *here = watches->entries + at;
         const struct sys_entry *entry = here;

@@ -156,8 +156,10 @@ static void on_output(struct loop_stream *stream, ssize_t size, void *bytes)
     struct output *output = loop_container_of(stream, struct output, pipe.stream);
     if (size > 0)
         keep(output, bytes, (size_t)size);
-    else
+    else if (size == LOOP_EOF)
         one_has_ended(output->job);
+    else
+        decide(output->job, (int)size); /* what is missing must not look like the end */
 }
 
 static char *give(struct output *output, size_t *size)

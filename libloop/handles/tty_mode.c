@@ -35,7 +35,6 @@ struct loop_tty_claim {
 
 static struct loop_link claims = {&claims, &claims};
 static uint32_t claims_lock;
-static int prepare_error;
 
 /* How a program ends that has not asked for anything else. */
 static const int fatal[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT, SIGSEGV,
@@ -68,10 +67,28 @@ static void unlock_in_child(void)
     atomic_put(&claims_lock, 0);
 }
 
-static void prepare(void)
+static void watch_forks(void)
 {
-    prepare_error = sys_at_exit(loop_tty_restore);
     sys_at_fork_in_child(unlock_in_child);
+}
+
+/* Once, but tried again as long as it fails. Under claims_lock. */
+static int restore_at_exit(void)
+{
+    static bool registered;
+    int error = registered ? 0 : sys_at_exit(loop_tty_restore);
+    registered = registered || error == 0;
+    return error;
+}
+
+static int prepare(void)
+{
+    static sys_once forks_watched = SYS_ONCE;
+    sys_call_once(&forks_watched, watch_forks);
+    sigset_t before = tty_lock(&claims_lock);
+    int error = restore_at_exit();
+    tty_unlock(&claims_lock, before);
+    return error;
 }
 
 static bool handled_by(int number, void (*handler)(int))
@@ -166,10 +183,10 @@ static void stake(struct loop_tty_claim *claim)
 /* A claim of the parent's is none of a forked child's: the terminal is as it is found. */
 static int claim(struct loop_tty *tty)
 {
-    static sys_once prepared = SYS_ONCE;
     struct loop_tty_claim found = {.fd = tty->stream.watcher.fd, .pid = sys_pid()};
-    sys_call_once(&prepared, prepare);
-    int error = prepare_error ? prepare_error : sys_terminal_get(found.fd, &found.before);
+    int error = prepare();
+    if (!error)
+        error = sys_terminal_get(found.fd, &found.before);
     if (error)
         return error;
     if (tty->claim && tty->claim->pid != found.pid)

@@ -54,7 +54,9 @@ static int keep_mode(const struct fs_job *job, int fd)
 {
     struct stat old;
     int error = sys_fstatat(job->args.dir_fd, job->args.path, &old, AT_SYMLINK_NOFOLLOW);
-    return !error && S_ISREG(old.st_mode) ? sys_fchmod(fd, old.st_mode & 07777) : 0;
+    if (error)
+        return error == -ENOENT ? 0 : error;
+    return S_ISREG(old.st_mode) ? sys_fchmod(fd, old.st_mode & 07777) : 0;
 }
 
 /* A directory that may be written but not read cannot be synced. */
@@ -63,7 +65,7 @@ static int sync_directory(const struct fs_job *job, char *temp)
     size_t length = directory_length(temp);
     temp[length] = '\0';
     int fd = sys_openat(job->args.dir_fd, length > 0 ? temp : ".", O_RDONLY | O_DIRECTORY, 0);
-    int error = fd >= 0 ? sys_fsync(fd) : 0;
+    int error = fd >= 0 ? sys_fsync(fd) : fd == -EACCES ? 0 : fd;
     if (fd >= 0)
         sys_close(fd);
     return error == -EINVAL ? 0 : error;
