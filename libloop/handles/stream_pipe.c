@@ -107,8 +107,10 @@ static int keep(struct loop_stream_pipe *pipe, const char *bytes, size_t size)
     stream_read_stop(pipe->from);
     struct loop_buf buf = {pipe->kept, size};
     int error = loop_write(pipe->to, &pipe->write, &buf, 1, on_written);
-    if (error < 0)
+    if (error < 0) {
+        pipe->copied += pipe->write.written;
         free_kept(pipe);
+    }
     return error < 0 ? error : 0;
 }
 

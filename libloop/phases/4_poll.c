@@ -62,7 +62,9 @@ static int wait(struct loop *loop, int timeout_ms)
     do
         count = sys_epoll_wait(poller->epoll_fd, poller->events, (int)loop->options.events_max,
                                timeout_ms);
-    while (count == -EINTR);
+    while (count == -EINTR && timeout_ms <= 0); /* a bounded sleep would begin anew */
+    if (count == -EINTR)
+        return 0;
     if (count < 0)
         panic(
             "epoll_wait returned %s: somebody closed descriptor %d, which is the loop's; look for "
@@ -76,7 +78,8 @@ static int wait(struct loop *loop, int timeout_ms)
 static int wait_coarsely(struct loop *loop, uint64_t until_ns)
 {
     enum { HOUR_MS = 3600 * 1000 };
-    uint64_t ms = until_ns > loop->now_ns ? (until_ns - loop->now_ns) / LOOP_MS + 1 : 0;
+    uint64_t now_ns = clock_read(loop); /* the cached one is older than the last callback */
+    uint64_t ms = until_ns > now_ns ? (until_ns - now_ns) / LOOP_MS + 1 : 0;
     return wait(loop, ms < HOUR_MS ? (int)ms : HOUR_MS);
 }
 
