@@ -192,17 +192,15 @@ struct loop_job {
 
 int pool_submit(struct loop *loop, struct loop_job *job); /* before request_start() */
 void pool_cancel(struct loop_job *job); /* defers its request; the job is not ours now */
-void pool_after_fork(struct loop *loop);
 
 static inline void job_free(struct loop_job *job)
 {
     memory_resize(&job->allocator, job, 0);
 }
 
-/* pool/fs.c */
+/* pool/pools.c */
 
-void fs_complete(struct loop_fs *fs); /* calls back, through the door */
-int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb);
+void pool_after_fork(struct loop *loop);
 
 /* node.c */
 

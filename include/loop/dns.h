@@ -28,14 +28,13 @@
 
 #include "address.h"
 #include "core.h"
+#include "pool.h"
 #include "request.h"
-#include "timer.h"
 
 #include <netdb.h>
 
 struct loop_getaddrinfo;
 struct loop_getnameinfo;
-struct loop_job;
 struct loop_lookup;
 
 enum {
@@ -59,14 +58,6 @@ struct loop_dns_hints {
                         AI_ALL, AI_ADDRCONFIG: see getaddrinfo(3) */
 };
 
-/* When a request is given up. */
-struct loop_dns_deadline {
-    /* private */
-    struct loop_timer timer;
-    struct loop_request *request;
-    uint64_t due_ns;
-};
-
 struct loop_getaddrinfo {
     struct loop_request request; /* request.data is yours */
 
@@ -82,7 +73,7 @@ struct loop_getaddrinfo {
     struct loop_link link;       /* among those who wait for it */
     struct loop_address *memory; /* addresses, then the canonical name */
     struct loop_address **owner; /* of memory, in the callback */
-    struct loop_dns_deadline deadline;
+    struct loop_job_deadline deadline;
     loop_getaddrinfo_cb cb;
 };
 
@@ -119,7 +110,7 @@ struct loop_getnameinfo {
 
     /* private */
     struct loop_job *job; /* the pool's half */
-    struct loop_dns_deadline deadline;
+    struct loop_job_deadline deadline;
     loop_getnameinfo_cb cb;
 };
 

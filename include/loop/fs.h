@@ -4,8 +4,8 @@
  * Each operation is one request: the caller's memory, all zero before its first use, lent until the
  * callback. It is done on a thread of the pool; or at once, if the kernel can promise that it need
  * not wait for a disk: then the callback comes in the pending phase of this turn or the next, never
- * from inside the call. At most 64 operations and 256 KiB a turn are done so, so that the loop is
- * not held up; fs_pool_only in the options has all done on the pool.
+ * from inside the call. At most 1024 operations and 4 MiB a turn are done so, each of 256 KiB at
+ * most, so that the loop is not held up; fs_pool_only in the options has all done on the pool.
  *
  * Paths are copied, data to write is copied, and what an operation gives belongs to the request: it
  * is freed when the callback returns, unless loop_fs_take() took it. So a cancelled operation never
@@ -30,9 +30,9 @@
 #define LOOP_FS_H
 
 #include "core.h"
+#include "pool.h"
 #include "request.h"
 #include "stream.h"
-#include "timer.h"
 
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -40,7 +40,6 @@
 #include <time.h>
 
 struct loop_fs;
-struct loop_job;
 struct loop_read_file;
 struct statfs; /* of <sys/statfs.h> */
 struct statx;  /* of <sys/stat.h>, with _GNU_SOURCE */
@@ -75,9 +74,7 @@ struct loop_fs {
     loop_fs_cb cb;
     int dir;    /* of the next path: a descriptor less AT_FDCWD */
     int to_dir; /* of the second path */
-    bool timed; /* has a deadline, and so the following two */
-    uint64_t due_ns;
-    struct loop_timer deadline;
+    struct loop_job_deadline deadline;
 };
 
 /* The relative paths of the next operation that fs starts are looked up from this directory, as by

@@ -14,6 +14,7 @@
 
 #include "core.h"
 #include "request.h"
+#include "timer.h"
 
 /* What work waits for. */
 enum loop_pool_class {
@@ -83,25 +84,48 @@ struct loop_job;
  * libloop, but for loop_post(), loop_waker_send(), loop_work_canceled() and loop_pool_stats(). */
 typedef void (*loop_work_fn)(void *data);
 
-/* Comes in the poll phase, once. status 0: fn has returned. -ECANCELED: it never ran, or, after a
- * cancel that came too late to stop it, nobody waits for it any more. The work may be submitted
- * again or freed in it. */
+/* Comes once. status 0, in the poll phase: fn has returned. -ECANCELED or, at its deadline,
+ * -ETIMEDOUT, in the pending phase: it never ran, or nobody waits for it any more. The work may be
+ * submitted again or freed in it. */
 typedef void (*loop_work_cb)(struct loop_work *work, int status);
 
+/* Comes once, on the loop's thread, when neither fn nor libloop will touch data any more: behind
+ * done; directly, if fn has returned or will never run, and otherwise when it has returned, with
+ * what is pending behind poll. free() is a fine one. */
+typedef void (*loop_work_release_cb)(void *data);
+
+/* When a request on the pool is given up: loop_request_deadline(). */
+struct loop_job_deadline {
+    /* private */
+    struct loop_timer timer;
+    struct loop_request *request; /* NULL: never, and the others say nothing */
+    uint64_t due_ns;
+};
+
 struct loop_work {
-    struct loop_request request; /* request.data is yours */
+    struct loop_request request;  /* request.data is yours */
+    loop_work_release_cb release; /* yours, as it is at loop_work(); NULL: you need not know */
 
     /* private */
     struct loop_job *job; /* the pool's half, which outlives this one if need be */
     loop_work_cb done;
+    int status;
+    struct loop_job_deadline deadline;
 };
 
-/* Runs fn on the pool, then done (may be NULL) on the loop's thread. work is the caller's memory,
- * all zero before its first use, and lent until done. Cancelled by loop_request_cancel() before it
- * has begun, it never runs; later, it runs to its end, but done comes at once and what fn comes to
- * is dropped: what data points to must live until then. It is of the class LOOP_POOL_CPU. Errors:
- * -EINVAL (fn NULL), -EAGAIN (the pool's queue is full, or no thread can be had), -ENOMEM.
- * Submitting work in flight panics. */
+/* Runs fn on the pool, then done (may be NULL) on the loop's thread. It is of the class
+ * LOOP_POOL_CPU. Cancelled by loop_request_cancel(), or late by loop_request_deadline(), before it
+ * has begun, it never runs; later, fn runs to its end, but done comes at once and what fn comes to
+ * is dropped.
+ *
+ * work is the caller's memory, all zero before its first use, and lent until done. What data points
+ * to is lent for longer, until fn has returned, of which work->release tells. Until it has, the
+ * loop stays alive if the work was referenced, and loop_fini() is -EBUSY; without a release, both
+ * are done with cancelled work at done. In a forked child fn will not return: release comes behind
+ * done.
+ *
+ * Errors, without any callback: -EINVAL (fn NULL), -EAGAIN (the pool's queue is full, or no thread
+ * can be had), -ENOMEM. Submitting work in flight panics. */
 LOOP_API int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn fn,
                        loop_work_cb done);
 

@@ -122,8 +122,10 @@ static int check(const struct loop_udp *udp, const struct loop_address *group,
     return udp_usable(udp);
 }
 
-int loop_udp_join(struct loop_udp *udp, const struct loop_address *group,
-                  const struct loop_address *source, const char *interface)
+/* name: the option for a group; source_name: the one for a group and who sends to it. */
+static int change_membership(const struct loop_udp *udp, int name, int source_name,
+                             const struct loop_address *group, const struct loop_address *source,
+                             const char *interface)
 {
     uint32_t index;
     int error = check(udp, group, source);
@@ -131,8 +133,15 @@ int loop_udp_join(struct loop_udp *udp, const struct loop_address *group,
         error = interface_for(group, interface, &index);
     if (error)
         return error;
-    error = source ? change_source(udp, MCAST_JOIN_SOURCE_GROUP, group, source, index)
-                   : change(udp, MCAST_JOIN_GROUP, group, index);
+    return source ? change_source(udp, source_name, group, source, index)
+                  : change(udp, name, group, index);
+}
+
+int loop_udp_join(struct loop_udp *udp, const struct loop_address *group,
+                  const struct loop_address *source, const char *interface)
+{
+    int error =
+        change_membership(udp, MCAST_JOIN_GROUP, MCAST_JOIN_SOURCE_GROUP, group, source, interface);
     if (!error)
         hear_own_groups_only(udp);
     return error;
@@ -141,14 +150,8 @@ int loop_udp_join(struct loop_udp *udp, const struct loop_address *group,
 int loop_udp_leave(struct loop_udp *udp, const struct loop_address *group,
                    const struct loop_address *source, const char *interface)
 {
-    uint32_t index;
-    int error = check(udp, group, source);
-    if (!error)
-        error = interface_for(group, interface, &index);
-    if (error)
-        return error;
-    return source ? change_source(udp, MCAST_LEAVE_SOURCE_GROUP, group, source, index)
-                  : change(udp, MCAST_LEAVE_GROUP, group, index);
+    return change_membership(udp, MCAST_LEAVE_GROUP, MCAST_LEAVE_SOURCE_GROUP, group, source,
+                             interface);
 }
 
 int loop_udp_set_queue_max(struct loop_udp *udp, size_t size_max)

@@ -17,6 +17,7 @@
  * SPDX-License-Identifier: MIT */
 #include "callback.h"
 #include "dns.h"
+#include "job_deadline.h"
 
 struct loop_lookup {
     struct loop_job job; /* its request is any of those who wait */
@@ -65,7 +66,7 @@ static void run(struct loop_job *job)
 /* Its outcome from here on; what is allocated is the request's. */
 static void decide(struct loop_getaddrinfo *req, const struct dns_answer *answer)
 {
-    dns_deadline_end(&req->deadline);
+    job_deadline_end(&req->deadline);
     req->lookup = NULL;
     req->status = answer->status;
     req->code = answer->code;
@@ -141,7 +142,7 @@ static void cancel(struct loop_request *request, int status)
 static void expect(struct loop_request *request, uint64_t due_ns)
 {
     struct loop_getaddrinfo *req = loop_container_of(request, struct loop_getaddrinfo, request);
-    dns_deadline_set(&req->deadline, due_ns);
+    job_deadline_set(&req->deadline, request, due_ns);
 }
 
 static const struct loop_request_ops getaddrinfo_ops = {.type = "getaddrinfo",
@@ -218,7 +219,7 @@ static int begin_lookup(struct loop *loop, const struct dns_query *query,
 static void start(struct loop *loop, struct loop_getaddrinfo *req, loop_getaddrinfo_cb cb)
 {
     req->cb = cb;
-    dns_deadline_init(&req->deadline, loop, &req->request);
+    job_deadline_none(&req->deadline);
     request_start(loop, &req->request, &getaddrinfo_ops, (loop_function)cb);
 }
 

@@ -44,11 +44,4 @@ const char *dns_answer_name(const struct dns_answer *answer); /* NULL: none */
 
 int dns_status(int code, int error); /* for an EAI_ code; error: what came with EAI_SYSTEM */
 
-/* dns_deadline.c */
-
-void dns_deadline_init(struct loop_dns_deadline *deadline, struct loop *loop,
-                       struct loop_request *request);
-void dns_deadline_set(struct loop_dns_deadline *deadline, uint64_t due_ns);
-void dns_deadline_end(struct loop_dns_deadline *deadline); /* the outcome is decided */
-
 #endif

@@ -20,6 +20,7 @@
 #include "fs.h"
 
 #include "callback.h"
+#include "job_deadline.h"
 
 static struct fs_job *fs_job_of(struct loop_job *job)
 {
@@ -85,7 +86,7 @@ static void complete(struct loop_request *request)
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
     struct fs_job *job = fs->job ? fs_job_of(fs->job) : NULL;
     request->loop->fs_in_flight--;
-    fs_decided(fs);
+    job_deadline_end(&fs->deadline);
     if (job)
         fs->result = job->result;
     present(fs, job);
@@ -97,7 +98,7 @@ static void complete(struct loop_request *request)
 static void abandon(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
-    fs_decided(fs);
+    job_deadline_end(&fs->deadline);
     fs->result = -ECANCELED;
     fs->job->request = NULL;
     fs->job = NULL;
@@ -107,42 +108,16 @@ static void cancel(struct loop_request *request, int status)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
     struct loop_job *job = fs->job;
-    fs_decided(fs);
+    job_deadline_end(&fs->deadline);
     fs->result = status;
     fs->job = NULL;
     pool_cancel(job);
 }
 
-/* Deadlines, of the few requests that have one. */
-
-void fs_decided(struct loop_fs *fs)
-{
-    if (fs->timed)
-        loop_timer_stop(&fs->deadline);
-    fs->timed = false;
-}
-
-static void on_due(struct loop_timer *timer)
-{
-    struct loop_fs *fs = loop_container_of(timer, struct loop_fs, deadline);
-    if (fs->due_ns > timer->handle.loop->now_ns)
-        deadline_by(timer, fs->due_ns); /* it was put off */
-    else
-        fs->request.ops->cancel(&fs->request, -ETIMEDOUT);
-}
-
-void fs_expect(struct loop_fs *fs, struct loop *loop, uint64_t due_ns)
-{
-    if (!fs->timed)
-        deadline_init(loop, &fs->deadline, on_due);
-    fs->timed = true;
-    fs->due_ns = due_ns;
-    deadline_by(&fs->deadline, due_ns);
-}
-
 static void expect(struct loop_request *request, uint64_t due_ns)
 {
-    fs_expect(loop_container_of(request, struct loop_fs, request), request->loop, due_ns);
+    struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    job_deadline_set(&fs->deadline, request, due_ns);
 }
 
 static const struct loop_request_ops fs_ops = {
@@ -261,7 +236,7 @@ int fs_start(struct loop *loop, struct loop_fs *fs, const struct fs_op *op, stru
     }
     fs->job = &job->job;
     fs->cb = cb;
-    fs->timed = false;
+    job_deadline_none(&fs->deadline);
     loop->fs_in_flight++;
     request_start(loop, &fs->request, &fs_ops, (loop_function)cb);
     if (done)

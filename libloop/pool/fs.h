@@ -84,8 +84,8 @@ struct fs_op {
 int fs_start(struct loop *loop, struct loop_fs *fs, const struct fs_op *op, struct fs_args *args,
              loop_fs_cb cb);
 void *fs_allocate(const struct fs_job *job, size_t size); /* NULL: out of memory */
-void fs_expect(struct loop_fs *fs, struct loop *loop, uint64_t due_ns);
-void fs_decided(struct loop_fs *fs); /* no deadline from here on */
+int fs_refused(struct loop *loop, const struct loop_fs *fs, loop_fs_cb cb); /* 0: it may start */
+void fs_complete(struct loop_fs *fs); /* calls back, through the door */
 
 /* fs_quick.c */
 

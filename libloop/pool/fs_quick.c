@@ -11,21 +11,24 @@
  * Whatever is not a plain success is left to the pool, whose word is final; but that a name does
  * not exist is known here as well as there.
  *
- * The work of a turn is bounded, since here nobody else gets on meanwhile. Looking up many paths is
+ * The work of a turn is bounded, since here nobody else gets on meanwhile. The bound is wide enough
+ * for callbacks that read on in each of a turn's pending rounds: a mix, with the rest of each turn
+ * on the pool, wakes threads for every turn and costs more than either. Looking up many paths is
  * faster on several threads, though it costs more in sum; reading never is.
  *
  * SPDX-License-Identifier: MIT */
 #include "fs.h"
 
 enum {
-    QUICK_MAX = 64,         /* a turn, at about a microsecond each */
-    BYTES_MAX = 256 * 1024, /* a turn: some 30 microseconds of copying */
-    IN_FLIGHT_MAX = 8,      /* with more, the pool's threads share the looking up */
+    QUICK_MAX = 1024,            /* a turn, at half a microsecond each: 9 rounds of 100 readers */
+    BYTES_MAX = 4 * 1024 * 1024, /* a turn: half a millisecond of copying */
+    PIECE_MAX = 256 * 1024,      /* one operation: some 30 microseconds of it */
+    IN_FLIGHT_MAX = 8,           /* with more, the pool's threads share the looking up */
 };
 
 bool fs_quick_allowed(struct loop *loop, size_t size)
 {
-    if (loop->options.fs_pool_only)
+    if (loop->options.fs_pool_only || size > PIECE_MAX)
         return false;
     if (loop->fs_turn != loop->turn) {
         loop->fs_turn = loop->turn;
@@ -187,7 +190,7 @@ ssize_t fs_quick_file(struct loop *loop, int dir_fd, const char *path, char **by
     int fd = open_quickly(dir_fd, path, O_RDONLY, &statx);
     if (fd < 0)
         return fd;
-    bool small = S_ISREG(statx.stx_mode) && statx.stx_size < BYTES_MAX &&
+    bool small = S_ISREG(statx.stx_mode) && statx.stx_size < PIECE_MAX &&
                  fs_quick_allowed(loop, statx.stx_size + 1);
     ssize_t result = small ? read_whole(loop, fd, statx.stx_size, bytes) : -EAGAIN;
     sys_close(fd);

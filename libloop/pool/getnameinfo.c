@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT */
 #include "callback.h"
 #include "dns.h"
+#include "job_deadline.h"
 
 enum { FLAGS = NI_NUMERICHOST | NI_NUMERICSERV | NI_NAMEREQD | NI_NOFQDN | NI_DGRAM };
 
@@ -50,7 +51,7 @@ static void complete(struct loop_request *request)
 {
     struct loop_getnameinfo *req = loop_container_of(request, struct loop_getnameinfo, request);
     struct loop *loop = request->loop;
-    dns_deadline_end(&req->deadline);
+    job_deadline_end(&req->deadline);
     if (req->job) {
         copy_outcome(req, name_job_of(req->job));
         job_free(req->job);
@@ -64,7 +65,7 @@ static void complete(struct loop_request *request)
 static struct loop_job *leave(struct loop_getnameinfo *req, int status)
 {
     struct loop_job *job = req->job;
-    dns_deadline_end(&req->deadline);
+    job_deadline_end(&req->deadline);
     req->job = NULL;
     req->status = status;
     return job;
@@ -83,7 +84,7 @@ static void cancel(struct loop_request *request, int status)
 static void expect(struct loop_request *request, uint64_t due_ns)
 {
     struct loop_getnameinfo *req = loop_container_of(request, struct loop_getnameinfo, request);
-    dns_deadline_set(&req->deadline, due_ns);
+    job_deadline_set(&req->deadline, request, due_ns);
 }
 
 static const struct loop_request_ops getnameinfo_ops = {.type = "getnameinfo",
@@ -97,7 +98,7 @@ static void start(struct loop *loop, struct loop_getnameinfo *req, loop_getnamei
     req->status = req->code = 0;
     req->host[0] = req->service[0] = '\0';
     req->cb = cb;
-    dns_deadline_init(&req->deadline, loop, &req->request);
+    job_deadline_none(&req->deadline);
     request_start(loop, &req->request, &getnameinfo_ops, (loop_function)cb);
 }
 

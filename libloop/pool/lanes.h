@@ -98,9 +98,12 @@ struct loop_pool {
 };
 
 void pool_send_home(struct loop_job *job);
+
+/* Nobody wants it done. true: it waited, and is ours again; false: it will come home by itself. */
+bool pool_take_back(struct loop_job *job);
 void pool_end_threads(struct loop_pool *pool); /* when all that was submitted has run */
 
-/* work.c */
+/* pools.c */
 
 int pool_of(struct loop *loop, struct loop_pool **pool); /* the loop's own, or the shared one */
 

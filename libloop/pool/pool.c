@@ -321,9 +321,10 @@ int pool_submit(struct loop *loop, struct loop_job *job)
 }
 
 /* The pool is there for as long as jobs wait in it. */
-static bool take_back(struct loop_job *job)
+bool pool_take_back(struct loop_job *job)
 {
     struct loop_pool *pool = job->pool;
+    atomic_put(&job->canceled, true);
     if (atomic_get(&job->begun))
         return false;
     sys_lock(&pool->lock);
@@ -332,6 +333,8 @@ static bool take_back(struct loop_job *job)
     if (waits)
         lanes_remove(&pool->lanes, job);
     sys_unlock(&pool->lock);
+    if (waits)
+        mailbox_release(job->mailbox);
     return waits;
 }
 
@@ -340,10 +343,7 @@ void pool_cancel(struct loop_job *job)
     struct loop_request *request = job->request;
     job->request = NULL;
     request->loop->clock_holds--;
-    atomic_put(&job->canceled, true);
-    if (take_back(job)) {
-        mailbox_release(job->mailbox);
+    if (pool_take_back(job))
         job->discard(job);
-    }
     request_defer(request);
 }

@@ -11,6 +11,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "fs.h"
+#include "job_deadline.h"
 
 enum {
     SIZE_MAX_BYTES = 1 << 30,
@@ -150,7 +151,7 @@ static void complete(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
     struct loop_read_file *file = fs->read_file;
-    fs_decided(fs);
+    job_deadline_end(&fs->deadline);
     request->loop->fs_in_flight--;
     if (file)
         fs->result = file->result;
@@ -171,7 +172,7 @@ static void complete(struct loop_request *request)
 static void abandon(struct loop_request *request)
 {
     struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
-    fs_decided(fs);
+    job_deadline_end(&fs->deadline);
     fs->result = -ECANCELED;
     if (fs->read_file)
         fs->read_file->user = NULL;
@@ -191,7 +192,8 @@ static void cancel(struct loop_request *request, int status)
 
 static void expect(struct loop_request *request, uint64_t due_ns)
 {
-    fs_expect(loop_container_of(request, struct loop_fs, request), request->loop, due_ns);
+    struct loop_fs *fs = loop_container_of(request, struct loop_fs, request);
+    job_deadline_set(&fs->deadline, request, due_ns);
 }
 
 static const struct loop_request_ops read_file_ops = {.type = "fs.read_file",
@@ -233,7 +235,7 @@ int loop_fs_read_file(struct loop *loop, struct loop_fs *fs, const char *path, l
     fs->read_file = file;
     fs->job = NULL;
     fs->cb = cb;
-    fs->timed = false;
+    job_deadline_none(&fs->deadline);
     loop->fs_in_flight++;
     request_start(loop, &fs->request, &read_file_ops, (loop_function)cb);
     if (begun == 1)

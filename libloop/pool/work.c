@@ -1,217 +1,178 @@
-/* Pools, made and unmade, and work: a function of the user's on one of them.
- *
- * The pool that a process shares is made at its first use and never unmade by itself: a destructor
- * would run while other threads still use the library.
+/* Work: a function of the user's on a pool.
  *
  * The function is given data as it was when the work was submitted, and never the request: that is
  * the loop thread's, and after a cancel it may be gone while the function still runs. What the data
  * points to is the caller's care; loop_work_canceled() tells a long function that it may give up.
+ * With a release callback the caller is told when nobody will touch the data any more. That may be
+ * long behind done, so the record of it is in the pool's half: the request is the caller's again at
+ * done, as every request is. An alternative not taken is to keep the request until the release,
+ * which would make one rule for it and another for all others. [DOC: release]
  *
- * work->job is the link between the two halves. It is there while the pool has the job, and gone
- * once the work was cancelled or abandoned, which is how its completion knows what to tell.
+ * work->job is the link between the two halves. It is there while the pool has the job for the
+ * request, and gone once the work was cancelled.
  *
  * SPDX-License-Identifier: MIT */
 #include "callback.h"
+#include "job_deadline.h"
 #include "lanes.h"
 
-enum {
-    THREADS_MAX = 1024,
-    THREADS_LEAST = 4,   /* libuv's number: some jobs wait for disks, not for processors */
-    QUEUE_MAX = 65536,   /* a bound that programs meet only if the pool does not keep up */
-    NAME_MAX_BYTES = 11, /* the kernel's 15, less room for a number */
-    TIME_ONE_IN = 61,    /* a prime: else a program with a pattern has the same job timed always */
-};
-
-_Static_assert((int)POOL_CPU == LOOP_POOL_CPU && (int)POOL_FS == LOOP_POOL_FS &&
-                   (int)POOL_DNS == LOOP_POOL_DNS && (int)POOL_CLASSES == LOOP_POOL_CLASSES,
-               "the classes of jobs are those of the public header");
-
-static sys_mutex shared_lock = SYS_MUTEX_READY;
-static struct loop_pool *shared_pool;
-
-static uint32_t default_threads(void)
-{
-    const char *text = sys_environment("LOOP_POOL_THREADS");
-    unsigned long asked = text ? strtoul(text, NULL, 10) : 0;
-    if (asked >= 1 && asked <= THREADS_MAX)
-        return (uint32_t)asked;
-    uint32_t processors = sys_processors();
-    return processors > THREADS_LEAST ? processors : THREADS_LEAST;
-}
-
-static struct loop_pool_options with_defaults(const struct loop_pool_options *given)
-{
-    struct loop_pool_options options = given ? *given : (struct loop_pool_options){0};
-    if (!options.name)
-        options.name = "loop-pool";
-    if (options.threads_max == 0)
-        options.threads_max = default_threads();
-    if (options.queue_max == 0)
-        options.queue_max = QUEUE_MAX;
-    if (options.time_one_in == 0)
-        options.time_one_in = TIME_ONE_IN;
-    return options;
-}
-
-int loop_pool_create(struct loop_pool **pool, const struct loop_pool_options *options)
-{
-    struct loop_pool_options chosen = with_defaults(options);
-    if (!pool || chosen.threads_max > THREADS_MAX || chosen.threads_min > chosen.threads_max)
-        return -EINVAL;
-    if (strlen(chosen.name) > NAME_MAX_BYTES)
-        return -ENAMETOOLONG;
-    struct loop_pool *made =
-        sys_resize(NULL, NULL, sizeof(*made) + chosen.threads_max * sizeof(struct worker));
-    if (!made)
-        return -ENOMEM;
-    *made = (struct loop_pool){.threads_min = chosen.threads_min,
-                               .threads_max = chosen.threads_max,
-                               .idle_ns = chosen.idle_ns,
-                               .time_one_in = chosen.time_one_in,
-                               .fork_generation = fork_generation(),
-                               .stack_size = chosen.stack_size};
-    memset(made->workers, 0, chosen.threads_max * sizeof(struct worker));
-    memcpy(made->name, chosen.name, strlen(chosen.name) + 1);
-    sys_mutex_init(&made->lock);
-    sys_cond_init(&made->all_ended);
-    list_init(&made->parked);
-    lanes_init(&made->lanes, chosen.threads_max, chosen.class_max, chosen.queue_max);
-    *pool = made;
-    return 0;
-}
-
-void loop_pool_destroy(struct loop_pool *pool)
-{
-    if (!pool)
-        return;
-    pool_end_threads(pool);
-    sys_cond_fini(&pool->all_ended);
-    sys_mutex_fini(&pool->lock);
-    sys_resize(NULL, pool, 0);
-}
-
-int pool_of(struct loop *loop, struct loop_pool **pool)
-{
-    int error = 0;
-    *pool = loop->options.pool ? loop->options.pool : atomic_get(&shared_pool);
-    if (*pool)
-        return 0;
-    sys_lock(&shared_lock);
-    *pool = shared_pool;
-    if (!*pool)
-        error = loop_pool_create(pool, NULL);
-    atomic_put(&shared_pool, *pool);
-    sys_unlock(&shared_lock);
-    return error;
-}
-
-void loop_pool_shutdown(void)
-{
-    sys_lock(&shared_lock);
-    struct loop_pool *pool = atomic_swap(&shared_pool, NULL);
-    sys_unlock(&shared_lock);
-    loop_pool_destroy(pool);
-}
-
-uint32_t loop_pool_threads(struct loop_pool *pool)
-{
-    return atomic_get(&pool->threads);
-}
-
-static void tell(struct loop_pool *pool, struct loop_pool_stats *stats)
-{
-    sys_lock(&pool->lock);
-    lanes_fetch(&pool->lanes);
-    *stats = (struct loop_pool_stats){.threads = pool->threads, .idle = pool->idle};
-    for (unsigned kind = 0; kind < POOL_CLASSES; kind++)
-        stats->of[kind] = pool->lanes.of[kind].counts;
-    sys_unlock(&pool->lock);
-}
-
-void loop_pool_stats(struct loop_pool *pool, struct loop_pool_stats *stats)
-{
-    if (pool) {
-        tell(pool, stats);
-        return;
-    }
-    *stats = (struct loop_pool_stats){0};
-    sys_lock(&shared_lock);
-    if (shared_pool)
-        tell(shared_pool, stats);
-    sys_unlock(&shared_lock);
-}
-
-/* The threads were not copied, and the locks are as they happened to be. Jobs that waited go home,
- * where nobody waits for them: another loop of the process may not have been told of the fork yet.
- * Jobs that ran belonged to their threads. */
-void pool_after_fork(struct loop *loop)
-{
-    struct loop_pool *pool;
-    struct loop_job *job;
-    sys_mutex_init(&shared_lock);
-    if (pool_of(loop, &pool) < 0 || pool->fork_generation == fork_generation())
-        return;
-    pool->fork_generation = fork_generation();
-    sys_mutex_init(&pool->lock);
-    sys_cond_init(&pool->all_ended);
-    list_init(&pool->parked);
-    memset(pool->workers, 0, pool->threads_max * sizeof(struct worker));
-    pool->threads = pool->idle = pool->searching = 0;
-    pool->any_ended = false;
-    lanes_forget_threads(&pool->lanes);
-    while ((job = lanes_pop(&pool->lanes))) {
-        job->begun = true;
-        pool_send_home(job);
-    }
-}
-
+/* The pool's half of work; and, with a release, what is left when the user's half is gone: a
+ * request of its own, so that loop_alive(), loop_fini() and a fork treat it as any other. */
 struct work_job {
     struct loop_job job;
     loop_work_fn fn;
     void *data;
+    loop_work_release_cb release; /* NULL: nobody is told */
+    struct loop_request held;     /* until then, once the work was cancelled */
+    unsigned needed_by;           /* the pool, and the release; nobody: it is freed */
 };
+
+static struct work_job *work_job_of(struct loop_job *job)
+{
+    return loop_container_of(job, struct work_job, job);
+}
+
+static void let_go(struct loop_job *job)
+{
+    if (--work_job_of(job)->needed_by == 0)
+        job_free(job);
+}
 
 static void run(struct loop_job *job)
 {
-    struct work_job *work_job = loop_container_of(job, struct work_job, job);
+    struct work_job *work_job = work_job_of(job);
     work_job->fn(work_job->data);
 }
 
-/* work->job is gone if the work was cancelled. */
+/* Comes home. A release waits for the pending phase, since the callback of the cancel, which is
+ * first, may wait there still. */
+static void arrive(struct loop_job *job)
+{
+    if (job->request == &work_job_of(job)->held)
+        request_defer(job->request);
+    else
+        request_complete(job->request);
+    let_go(job);
+}
+
+static void call_release(struct loop *loop, struct subject subject, struct work_job *job)
+{
+    subject.callback = (loop_function)job->release;
+    callback_begin(loop, subject, 0);
+    job->release(job->data);
+    callback_end(loop);
+    let_go(&job->job);
+}
+
+/* work->job is gone if the work was cancelled. The work itself may be, behind done. */
 static void complete(struct loop_request *request)
 {
     struct loop_work *work = loop_container_of(request, struct loop_work, request);
     struct loop *loop = request->loop;
-    int status = work->job ? 0 : -ECANCELED;
-    if (work->job)
-        job_free(work->job);
+    struct loop_job *job = work->job;
+    struct subject subject = request_subject(request, (loop_function)work->done);
+    job_deadline_end(&work->deadline);
     work->job = NULL;
-    if (!work->done)
-        return;
-    callback_begin(loop, request_subject(request, (loop_function)work->done), 0);
-    work->done(work, status);
-    callback_end(loop);
+    if (work->done) {
+        callback_begin(loop, subject, 0);
+        work->done(work, work->status);
+        callback_end(loop);
+    }
+    if (job && work_job_of(job)->release)
+        call_release(loop, subject, work_job_of(job));
 }
 
+/* A thread that had it is gone, and lets go of nothing any more: with a release the job stays, to
+ * say so behind done. */
 static void abandon(struct loop_request *request)
 {
     struct loop_work *work = loop_container_of(request, struct loop_work, request);
+    job_deadline_end(&work->deadline);
+    work->status = -ECANCELED;
     work->job->request = NULL;
-    work->job = NULL;
+    if (!work_job_of(work->job)->release)
+        work->job = NULL;
+}
+
+static void complete_held(struct loop_request *held)
+{
+    struct work_job *job = loop_container_of(held, struct work_job, held);
+    call_release(held->loop, request_subject(held, NULL), job);
+}
+
+static void abandon_held(struct loop_request *held)
+{
+    loop_container_of(held, struct work_job, held)->job.request = NULL;
+}
+
+static const struct loop_request_ops held_ops = {.type = "work.release",
+                                                 .complete = complete_held,
+                                                 .abandon = abandon_held};
+
+/* The reference goes over, if there is one. */
+static void start_held(struct loop *loop, struct loop_request *request, struct work_job *job)
+{
+    request_start(loop, &job->held, &held_ops, (loop_function)job->release);
+    uint64_t both = loop->active_requests;
+    loop_request_unref(request);
+    if (loop->active_requests == both)
+        loop_request_unref(&job->held);
+}
+
+/* From here on the job is for the held request, which ends when it comes home, or at once. */
+static void cancel_held(struct loop_request *request, struct loop_job *job)
+{
+    struct loop *loop = request->loop;
+    start_held(loop, request, work_job_of(job));
+    request_defer(request);
+    job->request = &work_job_of(job)->held;
+    if (!pool_take_back(job))
+        return;
+    loop->clock_holds--;
+    arrive(job);
 }
 
 static void cancel(struct loop_request *request, int status)
 {
-    (void)status; /* having no deadlines: -ECANCELED */
     struct loop_work *work = loop_container_of(request, struct loop_work, request);
-    pool_cancel(work->job);
+    struct loop_job *job = work->job;
+    job_deadline_end(&work->deadline);
+    work->status = status;
     work->job = NULL;
+    if (work_job_of(job)->release)
+        cancel_held(request, job);
+    else
+        pool_cancel(job);
 }
 
-static const struct loop_request_ops work_ops = {.type = "work",
-                                                 .complete = complete,
-                                                 .abandon = abandon,
-                                                 .cancel = cancel};
+static void expect(struct loop_request *request, uint64_t due_ns)
+{
+    struct loop_work *work = loop_container_of(request, struct loop_work, request);
+    job_deadline_set(&work->deadline, request, due_ns);
+}
+
+static const struct loop_request_ops work_ops = {
+    .type = "work", .complete = complete, .abandon = abandon, .cancel = cancel, .expect = expect};
+
+/* NULL: out of memory. */
+static struct loop_job *make_job(struct loop *loop, struct loop_work *work,
+                                 enum loop_pool_class kind, loop_work_fn fn)
+{
+    struct work_job *made = memory_resize(&loop->options.allocator, NULL, sizeof(*made));
+    if (!made)
+        return NULL;
+    *made = (struct work_job){.job = {.allocator = loop->options.allocator,
+                                      .request = &work->request,
+                                      .kind = (enum pool_class)kind,
+                                      .run = run,
+                                      .arrive = arrive,
+                                      .discard = let_go},
+                              .fn = fn,
+                              .data = work->request.data,
+                              .release = work->release,
+                              .needed_by = work->release ? 2 : 1};
+    return &made->job;
+}
 
 int loop_work(struct loop *loop, struct loop_work *work, loop_work_fn fn, loop_work_cb done)
 {
@@ -225,23 +186,18 @@ int loop_work_class(struct loop *loop, struct loop_work *work, enum loop_pool_cl
         return -EINVAL;
     thread_check(loop, "work");
     request_check(&work->request, &work_ops);
-    struct work_job *made = memory_resize(&loop->options.allocator, NULL, sizeof(*made));
-    if (!made)
+    struct loop_job *job = make_job(loop, work, kind, fn);
+    if (!job)
         return -ENOMEM;
-    *made = (struct work_job){.job = {.allocator = loop->options.allocator,
-                                      .request = &work->request,
-                                      .kind = (enum pool_class)kind,
-                                      .run = run,
-                                      .discard = job_free},
-                              .fn = fn,
-                              .data = work->request.data};
-    int error = pool_submit(loop, &made->job);
+    int error = pool_submit(loop, job);
     if (error) {
-        job_free(&made->job);
+        job_free(job);
         return error;
     }
-    work->job = &made->job;
+    work->job = job;
     work->done = done;
+    work->status = 0;
+    job_deadline_none(&work->deadline);
     request_start(loop, &work->request, &work_ops, (loop_function)done);
     return 0;
 }

@@ -106,20 +106,21 @@ static void whoever_always_goes_on_does_not_keep_others_from_their_turn(void **s
 
 static void so_many_operations_are_done_in_a_turn(void **state)
 {
-    static struct op ops[100];
+    enum { QUICK = 1024, ALL = QUICK + 36 };
+    static struct op ops[ALL];
     begin_quick(state);
     run_to_end();
     memset(ops, 0, sizeof(ops));
     int fd = open(in_folder("file"), O_RDONLY);
     loop->fs_turn = loop->turn + 1; /* none of this turn's are used up */
-    for (int i = 0; i < 64; i++)
+    for (int i = 0; i < QUICK; i++)
         assert_int_equal(0, loop_fs_read(loop, &ops[i].fs, fd, 10, 0, on_fs));
     assert_no_thread();
-    for (int i = 64; i < 100; i++)
+    for (int i = QUICK; i < ALL; i++)
         assert_int_equal(0, loop_fs_read(loop, &ops[i].fs, fd, 10, 0, on_fs));
     assert_true(loop_pool_threads(pool) > 0);
     run_to_end();
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < ALL; i++) {
         assert_int_equal(1, ops[i].calls);
         assert_int_equal(10, ops[i].result);
     }
@@ -129,23 +130,39 @@ static void so_many_operations_are_done_in_a_turn(void **state)
 
 static void so_many_bytes_are_read_in_a_turn(void **state)
 {
-    enum { PIECE = 128 * 1024 };
-    static struct op ops[3];
+    enum { PIECE = 256 * 1024, QUICK = 16 };
+    static struct op ops[QUICK + 1];
     static char bytes[PIECE];
     begin_quick(state);
     memset(ops, 0, sizeof(ops));
     make_file(in_folder("large"), bytes, PIECE);
     int fd = open(in_folder("large"), O_RDONLY);
     loop->fs_turn = loop->turn + 1;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < QUICK; i++)
         assert_int_equal(0, loop_fs_read(loop, &ops[i].fs, fd, PIECE, 0, on_fs));
     assert_no_thread();
-    assert_int_equal(0, loop_fs_read(loop, &ops[2].fs, fd, 1, 0, on_fs));
+    assert_int_equal(0, loop_fs_read(loop, &ops[QUICK].fs, fd, 1, 0, on_fs));
     assert_int_equal(1, loop_pool_threads(pool));
     run_to_end();
-    assert_int_equal(PIECE, ops[0].result);
-    assert_int_equal(PIECE, ops[1].result);
-    assert_int_equal(1, ops[2].result);
+    for (int i = 0; i < QUICK; i++)
+        assert_int_equal(PIECE, ops[i].result);
+    assert_int_equal(1, ops[QUICK].result);
+    close(fd);
+    end();
+}
+
+static void a_large_piece_is_read_on_the_pool(void **state)
+{
+    static char bytes[256 * 1024 + 1];
+    static struct op large;
+    begin_quick(state);
+    memset(&large, 0, sizeof(large));
+    make_file(in_folder("large"), bytes, sizeof(bytes));
+    int fd = open(in_folder("large"), O_RDONLY);
+    assert_int_equal(0, loop_fs_read(loop, &large.fs, fd, sizeof(bytes), 0, on_fs));
+    assert_int_equal(1, loop_pool_threads(pool));
+    run_to_end();
+    assert_int_equal(sizeof(bytes), large.result);
     close(fd);
     end();
 }
@@ -327,7 +344,7 @@ static void a_deadline_that_is_met_is_forgotten(void **state)
     assert_int_equal(0, loop_request_deadline(&op.fs.request, 3600 * LOOP_SEC));
     run_to_end();
     assert_int_equal(0, op.result);
-    assert_false(op.fs.timed);
+    assert_null(op.fs.deadline.request);
     memset(&op.fs, 0x5a, sizeof(op.fs)); /* it is the caller's again */
     assert_int_equal(10, did(loop_fs_read_file(loop, fresh(), in_folder("file"), on_fs)));
     end();
@@ -365,6 +382,7 @@ int main(void)
         real_test(whoever_always_goes_on_does_not_keep_others_from_their_turn),
         real_test(so_many_operations_are_done_in_a_turn),
         real_test(so_many_bytes_are_read_in_a_turn),
+        real_test(a_large_piece_is_read_on_the_pool),
         real_test(many_look_ups_at_a_time_are_shared_by_threads),
         real_test(what_is_only_partly_in_memory_is_read_whole),
         real_test(a_fifo_is_not_opened_on_the_loops_thread),
