@@ -1,0 +1,57 @@
+/* Another protocol on the same connection (RFC 9110 7.8): the link gets a new user, and the
+ * connection that had it goes.
+ *
+ * A request to upgrade has no body, so that what comes behind its head belongs to the new protocol.
+ * The parser has stopped at the head; one more pull must bring the end of the message. The new user
+ * gets the link as it is, TLS and all, and the old connection is freed when nothing of it is on the
+ * stack.
+ *
+ * SPDX-License-Identifier: MIT */
+#include "connection.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int check(struct exchange *exchange)
+{
+    if (!exchange->conn || !link_is_open(exchange->conn->wire))
+        return -EPIPE;
+    if (exchange->res.head_sent || exchange->ended)
+        return -EALREADY;
+    return exchange->req.body_size == 0 ? 0 : -EINVAL;
+}
+
+static int send_head(struct exchange *exchange, const char *extra)
+{
+    static const char first[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
+    struct link *wire = exchange->conn->wire;
+    exchange->res.status = 101;
+    exchange->res.head_sent = true;
+    link_write(wire, first, sizeof(first) - 1);
+    link_write(wire, extra, strlen(extra));
+    link_write(wire, exchange->lines, exchange->lines_size);
+    int status = link_write(wire, "\r\n", 2);
+    return status < 0 ? status : 0;
+}
+
+int http_upgrade(struct loop_http_response *res, const char *extra, struct link **link,
+                 const char **rest, size_t *rest_size)
+{
+    struct exchange *exchange = exchange_of_response(res);
+    int error = check(exchange);
+    if (error)
+        return error;
+    struct loop_http_connection *conn = exchange->conn;
+    if (conn->phase == CONNECTION_BODY && message_next(&conn->message, &conn->input) != MESSAGE_END)
+        return -EINVAL;
+    error = send_head(exchange, extra);
+    if (error)
+        return error;
+    *link = conn->wire;
+    *rest = conn->input.bytes;
+    *rest_size = conn->input.size;
+    exchange->ended = true;
+    connection_give(conn);
+    exchange_over(exchange, 0);
+    return 0;
+}
