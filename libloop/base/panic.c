@@ -33,11 +33,9 @@ void panic(const char *format, ...)
     size_t used = strlen(message);
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(message + used, sizeof(message) - used - 1, format, arguments);
+    vsnprintf(message + used, sizeof(message) - used - 1, format, arguments);
     va_end(arguments);
-    used += length < 0 ? 0 : (size_t)length;
-    if (used > sizeof(message) - 2)
-        used = sizeof(message) - 2;
+    used = strlen(message);
     message[used] = '\n';
     sys_write(STDERR_FILENO, message, used + 1);
     message[used] = '\0';

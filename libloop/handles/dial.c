@@ -83,9 +83,14 @@ static const struct loop_request_ops dial_ops = {.type = "dial",
                                                  .cancel = cancel,
                                                  .expect = stream_request_expect};
 
+/* Also if the handle is closing: the request is told so only when it is closed, and a socket that
+ * was won meanwhile would be nobody's. */
 static bool is_over(const struct loop_dial_race *race)
 {
-    return !race->dial || race->dial->common.stream->connect != &race->dial->common;
+    if (!race->dial)
+        return true;
+    const struct loop_stream *stream = race->dial->common.stream;
+    return stream->connect != &race->dial->common || loop_is_closing(&stream->handle);
 }
 
 static void win(struct loop_dial_race *race, struct attempt *attempt)

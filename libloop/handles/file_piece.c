@@ -93,7 +93,7 @@ void piece_write(struct loop_job *job)
     while (done < piece->size && (piece->result >= 0 || piece->result == -EINTR)) {
         piece->result = write_some(piece, done);
         if (piece->result == 0)
-            piece->result = -EIO; /* no file does that; without an end we would go on for ever */
+            piece->result = -EIO; /* unreachable: no file does that, and we must not go on */
         done += piece->result > 0 ? (size_t)piece->result : 0;
     }
 }

@@ -26,7 +26,7 @@ static ssize_t write_file(struct loop_stream *stream, const struct iovec *iov, i
     (void)write;
     if (!atomic_get(&by_hand)) {
         ssize_t size = sys_writev_quietly(stream->watcher.fd, iov, count);
-        if (size != -EOPNOTSUPP && size != -EINVAL)
+        if (size != -EOPNOTSUPP && size != -EINVAL && size != -ENOSYS)
             return size;
         atomic_put(&by_hand, true);
     }
@@ -38,6 +38,7 @@ static ssize_t write_file(struct loop_stream *stream, const struct iovec *iov, i
 static int end_file(struct loop_stream *stream)
 {
     int flags = sys_fcntl(stream->watcher.fd, F_GETFL, 0);
+    /* unreachable: without flags, which an open descriptor has */
     if (flags >= 0 && (flags & O_ACCMODE) == O_WRONLY) {
         stream_shut(stream);
         stream->state |= STREAM_SHUT;
@@ -162,9 +163,9 @@ int loop_pipe_open(struct loop_pipe *pipe, int fd)
     if (!io)
         return error;
     int flags = sys_fcntl(fd, F_GETFL, 0);
-    error = flags < 0 ? flags : sys_fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    error = sys_fcntl(fd, F_SETFL, flags | O_NONBLOCK);
     if (error)
-        return error;
+        return error; /* unreachable: an open descriptor's flags can be set */
     stream_adopt(&pipe->stream, fd, io);
     if (!(flags & O_NONBLOCK))
         stream_block_again(&pipe->stream);

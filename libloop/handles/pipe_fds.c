@@ -10,6 +10,8 @@
  * SPDX-License-Identifier: MIT */
 #include "handles/pipe.h"
 
+#include "base/control.h"
+
 enum { CONTROL_SIZE = CMSG_SPACE(LOOP_WRITE_FDS_MAX * sizeof(int)) };
 
 /* As cmsg(3) asks: aligned for the header. */
@@ -36,12 +38,12 @@ static ssize_t write_unix(struct loop_stream *stream, const struct iovec *iov, i
     union control control = {.bytes = {0}};
     size_t size = write->fd_count * sizeof(int);
     struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov,
-                             .msg_iovlen = (size_t)count,
+                             .msg_iovlen = (uint16_t)count, /* a size_t, or an int in POSIX */
                              .msg_control = &control,
-                             .msg_controllen = CMSG_SPACE(size)};
+                             .msg_controllen = (unsigned)CMSG_SPACE(size)};
     control.header.cmsg_level = SOL_SOCKET;
     control.header.cmsg_type = SCM_RIGHTS;
-    control.header.cmsg_len = CMSG_LEN(size);
+    control.header.cmsg_len = (unsigned)CMSG_LEN(size);
     memcpy(CMSG_DATA(&control.header), write->fds, size);
     return sys_sendmsg(stream->watcher.fd, &message);
 }
@@ -86,7 +88,7 @@ static void receive(struct loop_pipe *pipe, const struct cmsghdr *header)
     int fds[LOOP_WRITE_FDS_MAX];
     size_t size = header->cmsg_len - CMSG_LEN(0);
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-        return;
+        return; /* unreachable: nothing else was asked for */
     memcpy(fds, CMSG_DATA(header), size);
     if (!pipe->received)
         pipe->received = memory_resize(&pipe->handle.loop->options.allocator, NULL, sizeof(fds));
@@ -114,7 +116,7 @@ static ssize_t read_receiving(struct loop_stream *stream, void *bytes, size_t si
     if (result < 0)
         return result;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header;
-         header = CMSG_NXTHDR(&message, header))
+         header = control_after(&message, header))
         receive(pipe, header);
     pipe->dropped |= (message.msg_flags & MSG_CTRUNC) != 0;
     return result;

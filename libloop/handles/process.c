@@ -43,14 +43,14 @@ static void become_inactive(struct loop_process *process)
 static bool ask(const struct loop_child *child, int *exit_status, int *term_signal)
 {
     siginfo_t info;
-    int options = WNOHANG | (child->adopted ? WNOWAIT : 0);
+    int options = WNOHANG | (child->adopted ? SYS_WNOWAIT : 0);
     int error = sys_wait(child->watcher.fd, &info, options);
     *term_signal = 0;
     *exit_status = error;
     if (error)
         return true;
     if (info.si_pid == 0)
-        return false;
+        return false; /* unreachable: its pidfd is readable, so it has ended */
     if (info.si_code != CLD_EXITED)
         *term_signal = info.si_status;
     *exit_status = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;

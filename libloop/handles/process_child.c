@@ -85,5 +85,5 @@ SYS_UNWATCHED int child_run(void *arg)
     }
     launch->error = error;
     sys_child_exit();
-    return 0;
+    return 0; /* unreachable: it has exited */
 }

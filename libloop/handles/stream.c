@@ -97,6 +97,7 @@ void stream_block_again(struct loop_stream *stream)
 static void block_again(int fd)
 {
     int flags = sys_fcntl(fd, F_GETFL, 0);
+    /* unreachable: without flags, which an open descriptor has */
     if (flags >= 0)
         sys_fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
 }

@@ -129,10 +129,11 @@ int loop_tcp_open(struct loop_tcp *tcp, int fd)
     if (protocol != IPPROTO_TCP || type != SOCK_STREAM)
         return -EPROTOTYPE;
     int flags = sys_fcntl(fd, F_GETFL, 0);
-    error = flags < 0 ? flags : sys_fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-    if (!error)
-        stream_adopt(&tcp->stream, fd, &socket_io);
-    return error;
+    error = sys_fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    if (error)
+        return error; /* unreachable: an open descriptor's flags can be set */
+    stream_adopt(&tcp->stream, fd, &socket_io);
+    return 0;
 }
 
 static int name(const struct loop_tcp *tcp, struct loop_address *address,

@@ -80,7 +80,7 @@ static int share(int fd, int flags)
     if (error >= 0)
         return own;
     if (own >= 0)
-        sys_close(own);
+        sys_close(own); /* unreachable: an open descriptor's flags can be set */
     return error;
 }
 

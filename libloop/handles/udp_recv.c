@@ -18,6 +18,8 @@
  * SPDX-License-Identifier: MIT */
 #include "handles/udp.h"
 
+#include "base/control.h"
+
 enum {
     BURST = 32, /* datagrams for one readiness; as libuv */
     ERRORS = 32 /* the same for errors */
@@ -175,7 +177,7 @@ static const struct sock_extended_err *extended_error(const struct cmsghdr *cont
 static int error_in(struct msghdr *message)
 {
     for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control;
-         control = CMSG_NXTHDR(message, control)) {
+         control = control_after(message, control)) {
         const struct sock_extended_err *error = extended_error(control);
         if (error &&
             (error->ee_origin == SO_EE_ORIGIN_ICMP || error->ee_origin == SO_EE_ORIGIN_ICMP6 ||

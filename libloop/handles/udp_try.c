@@ -27,7 +27,7 @@ struct msghdr udp_message(const struct loop_buf *bufs, size_t count, const struc
     return (struct msghdr){.msg_name = named ? (void *)(uintptr_t)&to->any : NULL,
                            .msg_namelen = named ? to->size : 0,
                            .msg_iov = (void *)(uintptr_t)bufs,
-                           .msg_iovlen = count};
+                           .msg_iovlen = (uint16_t)count};
 }
 
 /* No datagram is longer than the buffer that receives them. */

@@ -158,7 +158,7 @@ int loop_fs_rename(struct loop *loop, struct loop_fs *fs, const char *path, cons
                    unsigned flags, loop_fs_cb cb)
 {
     static const struct fs_op op = {.takes = FS_TAKES_PATH | FS_TAKES_TO, .run = run_rename};
-    bool possible = flags == 0 || flags == RENAME_NOREPLACE || flags == RENAME_EXCHANGE;
+    bool possible = flags == 0 || flags == SYS_RENAME_NOREPLACE || flags == SYS_RENAME_EXCHANGE;
     struct fs_args args = {.path = path, .to = to, .mask = flags};
     return possible ? fs_start(loop, fs, &op, &args, cb) : -EINVAL;
 }

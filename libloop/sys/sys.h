@@ -262,12 +262,14 @@ static inline void sys_call_once(sys_once *once, void (*call)(void))
 static inline uint32_t sys_processors_online(void)
 {
     long count = sysconf(_SC_NPROCESSORS_ONLN);
+    /* unreachable: without /proc and /sys, 0 */
     return count > 0 ? (uint32_t)count : 1;
 }
 
 static inline uint32_t sys_processors(void)
 {
     cpu_set_t set;
+    /* unreachable: with more processors than a set holds, an error */
     return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : (uint32_t)CPU_COUNT(&set);
 }
 

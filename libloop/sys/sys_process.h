@@ -74,16 +74,18 @@ static inline int sys_kill_group(pid_t leader, int number)
     return sys_result(kill(-leader, number));
 }
 
-/* How the process has ended; si_pid 0: it has not. options: WNOHANG; WNOWAIT to leave it for its
- * parent. -ECHILD: it is not ours, or others have been told. The call is bare because <sys/wait.h>
- * would take a name that phases/4_poll.c needs. */
+enum { SYS_WEXITED = 4, SYS_WNOWAIT = 0x01000000 };
+
+/* How the process has ended; si_pid 0: it has not. options: WNOHANG; SYS_WNOWAIT to leave it for
+ * its parent. -ECHILD: it is not ours, or others have been told. The call is bare because
+ * <sys/wait.h> would take a name that phases/4_poll.c needs. */
 static inline int sys_wait(int pidfd, siginfo_t *info, int options)
 {
     enum { P_PIDFD_TYPE = 3 };
     long result;
     info->si_pid = 0;
     do
-        result = syscall(SYS_waitid, P_PIDFD_TYPE, pidfd, info, WEXITED | options, NULL);
+        result = syscall(SYS_waitid, P_PIDFD_TYPE, pidfd, info, SYS_WEXITED | options, NULL);
     while (result < 0 && errno == EINTR);
     return sys_result((int)result);
 }

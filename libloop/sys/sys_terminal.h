@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <termios.h>
 
@@ -26,11 +27,11 @@ static inline int sys_unlink(const char *path)
 }
 
 /* As writev(2), and a reader that has gone is -EPIPE without a signal where the kernel can do that
- * (RWF_NOSIGNAL, since Linux 6.18; -EOPNOTSUPP or -EINVAL before). */
+ * (RWF_NOSIGNAL, since Linux 6.18; -EOPNOTSUPP or -EINVAL before, -ENOSYS in some sandboxes). */
 static inline ssize_t sys_writev_quietly(int fd, const struct iovec *iov, int count)
 {
     enum { RWF_NOSIGNAL_BIT = 0x100 };
-    return sys_size(pwritev2(fd, iov, count, -1, RWF_NOSIGNAL_BIT));
+    return sys_size(syscall(SYS_pwritev2, fd, iov, count, -1L, -1L, RWF_NOSIGNAL_BIT));
 }
 
 /* The same by hand: the signal is held back, and taken away if it was us who raised it. */
@@ -70,18 +71,19 @@ static inline int sys_terminal_size(int fd, struct winsize *size)
     return sys_result(ioctl(fd, TIOCGWINSZ, size));
 }
 
-/* Of a pty the number of the slave's end, whichever fd is; 0: none. */
+/* Of a pty the number of the slave's end, whichever fd is; 0: none. musl's ioctl takes an int,
+ * which such a request is too large for. */
 static inline unsigned sys_terminal_device(int fd)
 {
     unsigned device;
-    return ioctl(fd, TIOCGDEV, &device) < 0 ? 0 : device;
+    return syscall(SYS_ioctl, fd, TIOCGDEV, &device) < 0 ? 0 : device;
 }
 
 /* The master's end of a pty. */
 static inline bool sys_terminal_is_master(int fd)
 {
     int number;
-    return ioctl(fd, TIOCGPTN, &number) == 0;
+    return syscall(SYS_ioctl, fd, TIOCGPTN, &number) == 0;
 }
 
 /* Another open file of the same terminal, as the controlling terminal of nobody. */

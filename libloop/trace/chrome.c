@@ -44,8 +44,8 @@ static void put(struct loop_trace_chrome *chrome, const char *format, ...)
     va_start(arguments, format);
     int length = vsnprintf(record, sizeof(record), format, arguments);
     va_end(arguments);
-    if (length < 0 || length >= (int)sizeof(record))
-        return;
+    if ((size_t)length >= sizeof(record))
+        return; /* unreachable: names are cut before, and all else is numbers */
     if (chrome->used + (size_t)length > sizeof(chrome->buffer))
         flush(chrome);
     memcpy(chrome->buffer + chrome->used, record, (size_t)length);

@@ -57,13 +57,14 @@ static int visit(struct dl_phdr_info *info, size_t size, void *arg)
 /* NULL: the file is not that long. */
 static const void *at(struct image image, uint64_t offset, uint64_t size)
 {
+    /* unreachable: it is that long, unless it was cut off since it was loaded */
     return offset <= image.size && size <= image.size - offset ? image.bytes + offset : NULL;
 }
 
 static const ElfW(Shdr) * section(struct image image, const ElfW(Ehdr) * header, uint32_t index)
 {
     if (index >= header->e_shnum)
-        return NULL;
+        return NULL; /* unreachable: names are in a section that exists */
     return at(image, header->e_shoff + (uint64_t)index * sizeof(ElfW(Shdr)), sizeof(ElfW(Shdr)));
 }
 
@@ -90,7 +91,7 @@ static void copy_name(struct image image, const ElfW(Shdr) * strings, uint32_t o
 {
     const char *name = strings ? at(image, strings->sh_offset + offset, 1) : NULL;
     if (!name)
-        return;
+        return; /* unreachable: the section of names holds them all */
     size_t length = strnlen(name, image.size - strings->sh_offset - offset);
     if (length >= NAME_SIZE)
         length = NAME_SIZE - 1;
@@ -102,7 +103,7 @@ static void search(struct image image, uintptr_t value, char *text)
 {
     const ElfW(Ehdr) *header = at(image, 0, sizeof(*header));
     if (!header || memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
-        return;
+        return; /* unreachable: a file of another kind could not be loaded */
     const ElfW(Shdr) *table = symbol_table(image, header);
     const ElfW(Sym) *symbols = table ? at(image, table->sh_offset, table->sh_size) : NULL;
     if (!symbols)

@@ -38,11 +38,10 @@ static void put(struct loop_trace_text *text, const char *format, ...)
     char line[LINE_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(line, sizeof(line), format, arguments);
+    line[0] = '\0';
+    vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    if (length >= (int)sizeof(line))
-        length = (int)sizeof(line) - 1;
-    sys_write(text->fd, line, length < 0 ? 0 : (size_t)length);
+    sys_write(text->fd, line, strlen(line));
 }
 
 /* "" on paper, an escape sequence on a terminal. */

@@ -145,7 +145,7 @@ static int open_chrome(const char *path)
     uint32_t number = atomic_add(&loops, 1) + 1;
     int length = number == 1 ? snprintf(numbered, sizeof(numbered), "%s", path)
                              : snprintf(numbered, sizeof(numbered), "%s.%u", path, number);
-    if (length < 0 || (size_t)length >= sizeof(numbered))
+    if ((size_t)length >= sizeof(numbered))
         return -ENAMETOOLONG;
     return sys_open(numbered, O_WRONLY | O_CREAT | O_TRUNC, 0666);
 }

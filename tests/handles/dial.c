@@ -148,6 +148,38 @@ static void closing_the_handle_cancels_an_attempt(void **state)
     assert_true(strcmp(words, "ECANCELED") == 0 || strcmp(words, "ENETUNREACH") == 0);
 }
 
+static void on_never(struct loop_stream *listener, int status)
+{
+    (void)listener;
+    (void)status;
+    say("connected");
+}
+
+/* Closed before the loop runs: by the time of the close callback the name would be resolved, and a
+ * socket connected that nobody closes. */
+static void closing_the_handle_at_once_connects_to_nobody(void **state)
+{
+    struct loop_address address;
+    int before = open_descriptors();
+    listen_on(*state, "127.0.0.1");
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    loop_tcp_init(*state, &fixture.server);
+    assert_int_equal(0, loop_address_parse(&address, "127.0.0.1", 0));
+    assert_int_equal(0, loop_tcp_bind(&fixture.server, &address, 0));
+    assert_int_equal(0, loop_listen(&fixture.server.stream, LOOP_BACKLOG, on_never));
+    assert_int_equal(0, loop_tcp_local(&fixture.server, &address));
+    snprintf(fixture.service, sizeof(fixture.service), "%u", loop_address_port(&address));
+    assert_int_equal(0, dial("127.0.0.1"));
+    loop_close(&fixture.client.handle, NULL);
+    loop_unref(&fixture.server.handle);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("ECANCELED");
+    loop_close(&fixture.server.handle, NULL);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_int_equal(before, open_descriptors());
+}
+
 /* On the virtual clock nothing but the deadline can come: the address is for documentation. */
 static void a_deadline_ends_all_attempts(void **state)
 {
@@ -203,6 +235,7 @@ static const struct CMUnitTest tests[] = {
     real_test(the_handle_may_dial_again_after_a_failure),
     real_test(closing_the_handle_cancels_a_look_up),
     real_test(closing_the_handle_cancels_an_attempt),
+    real_test(closing_the_handle_at_once_connects_to_nobody),
     virtual_test(a_deadline_ends_all_attempts),
     real_test(a_handle_that_dials_is_busy),
     real_test(wrong_arguments_are_refused),

@@ -292,6 +292,33 @@ static void a_file_at_work_is_not_detached(void **state)
     close(fd);
 }
 
+/* The threads are the parent's, and with them what they were reading and writing. */
+static int go_on_in_a_child(void *arg)
+{
+    struct loop *loop = arg;
+    if (loop_after_fork(loop) < 0)
+        return 1;
+    while (loop_run(loop, LOOP_RUN_DEFAULT) > 0)
+        ;
+    loop_close(&fixture.file.handle, NULL);
+    loop_run(loop, LOOP_RUN_DEFAULT);
+    return loop_fini(loop) < 0 ? 2 : 0;
+}
+
+static void a_forked_child_is_rid_of_what_threads_did(void **state)
+{
+    struct loop_buf buf = {fixture.content, SIZE};
+    static struct loop_write write;
+    open_content(0);
+    assert_int_equal(0, loop_read_start(&fixture.file.stream, on_read_stop));
+    in_child(go_on_in_a_child, *state);
+    assert_true(loop_write(&fixture.file.stream, &write, &buf, 1, NULL) >= 0);
+    in_child(go_on_in_a_child, *state);
+    while (loop_run(*state, LOOP_RUN_DEFAULT) > 0)
+        ;
+    loop_close(&fixture.file.handle, NULL);
+}
+
 static void wrong_arguments_are_refused(void **state)
 {
     int fd = make_file("", 0), directory = open("/", O_RDONLY | O_CLOEXEC);
@@ -322,6 +349,7 @@ static const struct CMUnitTest tests[] = {
     file_test(closing_leaves_threads_to_their_work),
     file_test(closing_in_the_callback_ends_it),
     file_test(a_file_at_work_is_not_detached),
+    file_test(a_forked_child_is_rid_of_what_threads_did),
     file_test(wrong_arguments_are_refused),
 };
 

@@ -418,7 +418,7 @@ static void a_mode_is_set_at_once_and_taken_back(void **state)
 static void normal_is_what_was_there_before(void **state)
 {
     struct screen screen;
-    struct termios before, after;
+    struct termios before = {0}, after = {0}; /* a C library may leave a rest as it was */
     open_screen(*state, &screen);
     assert_int_equal(0, tcgetattr(screen.slave, &before));
     before.c_iflag ^= IXON;

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static ssize_t removed(const char *path, unsigned flags)
@@ -206,7 +207,8 @@ static void *swap(void *arg)
 {
     struct swapper *swapper = arg;
     while (!__atomic_load_n(&swapper->over, __ATOMIC_RELAXED))
-        renameat2(AT_FDCWD, swapper->directory, AT_FDCWD, swapper->link, RENAME_EXCHANGE);
+        syscall(SYS_renameat2, AT_FDCWD, swapper->directory, AT_FDCWD, swapper->link,
+                RENAME_EXCHANGE);
     return NULL;
 }
 

@@ -29,7 +29,8 @@ void world_begin(void)
 {
     plan_count = 0;
     planned = happened = 0;
-    now_ns = SECOND + (uint64_t)world_below(UINT32_MAX) * world_below(1 << 20);
+    now_ns = world_below(UINT32_MAX);
+    now_ns = SECOND + now_ns * world_below(1 << 20);
 }
 
 void world_end(void)
@@ -127,6 +128,7 @@ bool world_next(uint64_t until_ns)
 void world_call(int fd)
 {
     run.steps++;
+    signals_call();
     if (fd >= 0)
         epoll_touched(fd);
     if (in_thread())

@@ -140,7 +140,7 @@ int sys_accept(int fd)
     if (!listener->backlog)
         return -EAGAIN;
     if (fault(SPURIOUS, 50))
-        return world_chance(500) ? -EAGAIN : -EINTR;
+        return not_now();
     if (fault(FEW_FILES, 50))
         return -ENFILE;
     struct socket *server = listener->backlog;

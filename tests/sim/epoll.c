@@ -198,6 +198,16 @@ static void report(struct watch *watch, struct epoll_event *event)
              event->events, watch->fd, file_of(watch->fd) ? "is open" : "was closed");
 }
 
+static void shuffle(struct epoll_event *events, int count)
+{
+    for (int i = count - 1; i > 0; i--) {
+        int other = (int)world_below((uint32_t)i + 1);
+        struct epoll_event event = events[i];
+        events[i] = events[other];
+        events[other] = event;
+    }
+}
+
 static int collect(const struct file *epoll, struct epoll_event *events, int max)
 {
     int count = 0;
@@ -209,6 +219,7 @@ static int collect(const struct file *epoll, struct epoll_event *events, int max
         if (watch->epoll == epoll && ready(watch))
             report(watch, &events[count++]);
     }
+    shuffle(events, count);
     return count;
 }
 

@@ -123,12 +123,29 @@ int sys_close(int fd)
     return 0;
 }
 
+static uint32_t null_events(const struct file *file)
+{
+    (void)file;
+    return EPOLLIN | EPOLLOUT;
+}
+
+static void free_null(struct file *file)
+{
+    free(file);
+}
+
+static const struct file_ops null_ops = {.events = null_events, .release = free_null};
+
 int sys_open(const char *path, int flags, mode_t mode)
 {
-    (void)path;
     (void)flags;
     (void)mode;
-    return -ENOENT;
+    world_call(-1);
+    if (strcmp(path, "/dev/null") != 0)
+        return -ENOENT;
+    struct file *file = calloc(1, sizeof(*file));
+    file->ops = &null_ops;
+    return file_open(file);
 }
 
 int sys_fstat(int fd, struct stat *stat)
@@ -158,7 +175,7 @@ ssize_t sys_read(int fd, void *bytes, size_t size)
     struct file *file = file_of(fd);
     if (!file || !file->ops->read)
         return file ? -EINVAL : -EBADF;
-    ssize_t got = fault(SPURIOUS, 30) ? -EAGAIN : file->ops->read(file, bytes, size);
+    ssize_t got = fault(SPURIOUS, 30) ? not_now() : file->ops->read(file, bytes, size);
     if (got > 0)
         told_received(file, bytes, (size_t)got);
     else
@@ -172,7 +189,7 @@ ssize_t sys_writev_quietly(int fd, const struct iovec *iov, int count)
     struct file *file = file_of(fd);
     if (!file || !file->ops->write)
         return file ? -EINVAL : -EBADF;
-    return fault(SPURIOUS, 30) ? -EAGAIN : file->ops->write(file, iov, count);
+    return fault(SPURIOUS, 30) ? not_now() : file->ops->write(file, iov, count);
 }
 
 ssize_t sys_writev_blocked(int fd, const struct iovec *iov, int count)

@@ -18,14 +18,15 @@ enum { CALLBACKS_MAX = 20000, IDLE_WAITS_MAX = 400 };
 
 static const char *const phase_names[] = {"pending",    "idle",  "prepare", "poll",
                                           "immediates", "check", "closing", "timers"};
-static const char *const kind_names[] = {"timer", "idle hook", "prepare hook", "check hook",
-                                         "tick",  "microtask", "immediate",    "post",
-                                         "async", "poll",      "stream",       "request"};
+static const char *const kind_names[] = {"timer",    "idle hook", "prepare hook", "check hook",
+                                         "tick",     "microtask", "immediate",    "post",
+                                         "async",    "poll",      "stream",       "request",
+                                         "watching", "process",   "signal",       "udp"};
 
 static struct loop *loop;
 static struct thing *things;
 static enum phase phase;
-static bool running, microtasks, calling;
+static bool running, microtasks, calling, late; /* late: a signal was told in this batch */
 static unsigned numbers;
 static uint64_t seq, pass, woke_ns, waits_without_callback, callbacks_since_wait, happened;
 static uint64_t called_ns, wait_ns; /* the last time */
@@ -36,7 +37,7 @@ void model_begin(struct loop *of)
     loop = of;
     things = NULL;
     phase = DUE_TIMERS;
-    running = microtasks = calling = false;
+    running = microtasks = calling = late = false;
     numbers = 0;
     seq = woke_ns = waits_without_callback = callbacks_since_wait = 0;
     pass = 1;
@@ -62,6 +63,11 @@ void model_remove(struct thing *thing)
 struct thing *model_things(void)
 {
     return things;
+}
+
+const char *model_word(const struct thing *thing)
+{
+    return kind_names[thing->kind];
 }
 
 static bool matches(const struct thing *thing, unsigned kinds)
@@ -196,6 +202,7 @@ void model_moved(void)
 void model_wait(void)
 {
     no_tasks_left("the wait");
+    late = false;
     count_wait();
     if (phase == POLL && callbacks_since_wait == 0)
         return;
@@ -325,8 +332,21 @@ static void first_among_due(const struct thing *thing)
                  other->number);
 }
 
+/* Signals, and so the ends of children, come behind all else of their batch. */
+static void look_whether_late(const struct thing *thing)
+{
+    bool last = thing->kind == A_SIGNAL || thing->kind == A_PROCESS;
+    bool other = thing->kind == A_POST || thing->kind == A_POLL || thing->kind == A_WATCH ||
+                 thing->kind == AN_ASYNC;
+    if (late && other && phase == POLL)
+        fail("P1: %s %u comes behind a signal of its batch", kind_names[thing->kind],
+             thing->number);
+    late |= last;
+}
+
 static void post(struct thing *task)
 {
+    look_whether_late(task);
     if (phase != POLL)
         fail("P1: post %u comes in %s", task->number, phase_names[phase]);
     for (const struct thing *other = things; other; other = other->next)
@@ -378,6 +398,7 @@ void model_event(struct thing *thing)
         fail("P1: %s %u is called in phase %s", kind_names[thing->kind], thing->number,
              loop_phase_name(said));
     reach(phases[said]);
+    look_whether_late(thing);
     if (thing->kind == A_REQUEST) {
         if (!thing->active)
             fail("P3: request %u completes twice", thing->number);

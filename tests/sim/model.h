@@ -25,6 +25,10 @@ enum kind {
     A_POLL,
     A_STREAM,
     A_REQUEST,
+    A_WATCH,
+    A_PROCESS,
+    A_SIGNAL,
+    A_UDP,
     KINDS
 };
 
@@ -50,7 +54,8 @@ void model_begin(struct loop *loop);
 void model_add(struct thing *thing, enum kind kind);
 void model_remove(struct thing *thing); /* and frees it */
 struct thing *model_things(void);
-struct thing *model_pick(unsigned kinds); /* any that is not closing; NULL: none */
+const char *model_word(const struct thing *thing); /* for its kind */
+struct thing *model_pick(unsigned kinds);          /* any that is not closing; NULL: none */
 unsigned model_count(unsigned kinds);
 
 void model_start(struct thing *thing);

@@ -91,7 +91,9 @@ void peer_attach(struct socket *socket)
         file_release(&socket->file);
         return;
     }
-    *peer = (struct peer){socket, world_chance(800), world_chance(700), 0};
+    *peer = (struct peer){.socket = socket};
+    peer->reads = world_chance(800);
+    peer->writes = world_chance(700);
     plan(peer);
 }
 
@@ -122,7 +124,8 @@ static void call_one(int family, unsigned port)
 static void call(void *what, uint64_t number)
 {
     (void)number;
-    call_one(world_chance(500) ? AF_INET : AF_UNIX, 1 + world_below(6));
+    int family = world_chance(500) ? AF_INET : AF_UNIX;
+    call_one(family, 1 + world_below(6));
     if (!calm && ++calls < CALLS_MAX)
         world_later(world_below(30 * MS), call, what, 0);
 }

@@ -47,6 +47,7 @@ struct loop the_loop;
 
 static struct task doorbell; /* of another thread, when the loop sleeps for good */
 static bool rung, settling;
+static unsigned favourite; /* what this run does most; KINDS_OF_ACTS: not yet decided */
 
 void check_result(const char *what, int result, bool expected)
 {
@@ -455,19 +456,41 @@ static void poll_act(void)
     }
 }
 
+/* Streams have most to be found in them. */
+static const struct {
+    void (*act)(void);
+    enum feature feature;
+} kinds[] = {
+    {stream_act, TCP},       {stream_act, UNIX},      {stream_act, FIFOS},
+    {stream_act, TCP},       {stream_act, UNIX},      {timer_act, TIMERS},
+    {hook_act, HOOKS},       {task_act, TASKS},       {post_act, POSTS},
+    {async_act, ASYNCS},     {poll_act, POLLS},       {request_act, DEADLINES},
+    {watching_act, CHANGES}, {process_act, CHILDREN}, {signal_act, SIGNALS},
+};
+
+enum { KINDS_OF_ACTS = sizeof(kinds) / sizeof(*kinds) };
+
+/* Each run does more of one thing than of others, and what it does not have is drawn again. */
+static unsigned choose(void)
+{
+    unsigned kind = favourite;
+    if (favourite == KINDS_OF_ACTS)
+        favourite = program_below(KINDS_OF_ACTS);
+    else if (!program_chance(250))
+        kind = program_below(KINDS_OF_ACTS);
+    for (int i = 0; i < 3 && !(kind < KINDS_OF_ACTS && has(kinds[kind].feature)); i++)
+        kind = program_below(KINDS_OF_ACTS);
+    return kind;
+}
+
 static void act(void)
 {
-    static void (*const acts[])(void) = {timer_act,  hook_act,   task_act,   post_act,
-                                         async_act,  poll_act,   stream_act, stream_act,
-                                         stream_act, request_act};
-    static const enum feature features[] = {TIMERS, HOOKS, TASKS, POSTS, ASYNCS,
-                                            POLLS,  TCP,   UNIX,  FIFOS, DEADLINES};
-    unsigned i = program_below(sizeof(acts) / sizeof(*acts));
     run.budget--;
-    if (!has(features[i]))
+    unsigned kind = choose();
+    if (!has(kinds[kind].feature))
         return;
     model_call_begins();
-    acts[i]();
+    kinds[kind].act();
     model_call_ends();
 }
 
@@ -514,10 +537,19 @@ void told_woke(void)
     model_woke();
 }
 
+/* Who must still be called back. */
+static struct thing *left(void)
+{
+    struct thing *thing = request_left();
+    if (!thing)
+        thing = watching_left();
+    return thing ? thing : family_left();
+}
+
 /* The loop sleeps and nothing is going to happen: another thread calls it back. */
 bool told_stuck(void)
 {
-    return !rung && (!settling || !request_left()) && ring();
+    return !rung && (!settling || !left()) && ring();
 }
 
 static void run_loop(enum loop_mode mode)
@@ -536,11 +568,13 @@ static void settle(void)
     settling = true;
     run.faults = false;
     peers_calm();
+    watching_calm();
+    family_calm();
     copies_close();
-    for (int turns = 0; request_left() && loop_alive(&the_loop); turns++) {
+    for (int turns = 0; left() && loop_alive(&the_loop); turns++) {
         streams_calm();
         if (world_now() > end_ns || turns > 1000000)
-            fail("P10: request %u does not end", request_left()->number);
+            fail("P10: %s %u waits for its end, or to be told", model_word(left()), left()->number);
         world_pass(10 * MS); /* an idle hook keeps the loop from it */
         run_loop(LOOP_RUN_ONCE);
     }
@@ -568,6 +602,15 @@ static void close_thing(struct thing *thing)
         break;
     case A_STREAM:
         stream_close_now(thing, program_chance(200));
+        break;
+    case A_WATCH:
+        watching_close(thing);
+        break;
+    case A_PROCESS:
+        process_close(thing);
+        break;
+    case A_SIGNAL:
+        signal_close(thing);
         break;
     default:
         break;
@@ -614,16 +657,35 @@ static void play(void)
 
 static int begin(void)
 {
-    struct loop_options options = {.clock = program_below(2),
-                                   .events_max = program_chance(300) ? 1 + program_below(4) : 0};
+    struct loop_options options = {.clock = program_below(2)};
+    options.events_max = program_chance(300) ? 1 + program_below(4) : 0;
     rung = settling = false;
+    favourite = KINDS_OF_ACTS;
     doorbell = (struct task){.thing = {.kind = A_POST, .unref = true}};
     model_begin(&the_loop);
     streams_begin();
+    family_begin();
     int error = loop_init(&the_loop, &options);
     check_result("init", error,
                  error == 0 || error == -ENOMEM || error == -ENOSPC || error == -EMFILE);
     return error;
+}
+
+static void finish(void)
+{
+    int error = loop_fini(&the_loop);
+    check_result("fini", error, error == 0);
+}
+
+/* Children whose handles were closed end before the loop does, or are left to the next one. */
+static void over(bool leave_children)
+{
+    if (leave_children)
+        finish();
+    world_pass(SECOND);
+    if (leave_children)
+        check_result("init", begin(), true);
+    finish();
 }
 
 void program_main(void)
@@ -638,8 +700,7 @@ void program_main(void)
     settle();
     close_all();
     world_forget(&the_loop); /* nobody posts to it any more */
-    int error = loop_fini(&the_loop);
-    check_result("fini", error, error == 0);
+    over(program_chance(300));
     loop_pool_shutdown();
     jobs_end();
 }

@@ -38,6 +38,23 @@ void jobs_end(void);
 void copies_close(void);  /* what other processes hold */
 void streams_check(void); /* what epoll watches is what is under way */
 
+/* watching.c */
+
+void watching_act(void);
+void watching_close(struct thing *thing);
+void watching_calm(void);
+struct thing *watching_left(void); /* that is to be told something; or NULL */
+
+/* family.c */
+
+void family_begin(void);
+void process_act(void);
+void signal_act(void);
+void process_close(struct thing *thing);
+void signal_close(struct thing *thing);
+void family_calm(void);
+struct thing *family_left(void); /* as watching_left() */
+
 /* transfer.c: bytes in are bytes out */
 
 struct piece;

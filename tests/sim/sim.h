@@ -49,6 +49,10 @@ enum feature {
     NO_MEMORY, /* allocations fail */
     BAD_EPOLL, /* ADD and MOD fail */
     DUPS,      /* other processes hold copies of descriptors */
+    CHANGES,   /* of a tree of files, which is watched */
+    CHILDREN,
+    SIGNALS,
+    DATAGRAMS,
     FEATURES
 };
 
@@ -61,6 +65,7 @@ struct run {
     uint32_t features;
     bool faults; /* off in the end, when everything must come to an end */
     bool verbose;
+    bool aborts;    /* when it fails, for a fuzzer */
     uint64_t steps; /* calls of the world and of the program */
     uint64_t callbacks;
     uint64_t hash; /* of all that happened */
@@ -78,14 +83,17 @@ static inline bool has(enum feature feature)
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void note(const char *format, ...) __attribute__((format(printf, 1, 2))); /* for -v, and the hash */
 void run_seed(uint64_t seed, uint32_t budget, uint32_t mask, bool verbose);
+uint32_t seed_features(uint64_t seed); /* and the rows of chance begin anew */
 
 /* random.c */
 
 void random_seed(uint64_t seed);
-uint32_t world_below(uint32_t limit);   /* 0 for a limit of 0 */
-uint32_t program_below(uint32_t limit); /* the same */
+void random_bytes(const uint8_t *bytes, size_t size); /* from now on the program's row is this */
+uint32_t world_below(uint32_t limit);                 /* 0 for a limit of 0 */
+uint32_t program_below(uint32_t limit);               /* the same */
 bool world_chance(uint32_t per_mille);
 bool program_chance(uint32_t per_mille);
+int not_now(void); /* of a call that was not to be made, or was interrupted */
 bool fault(enum feature feature, uint32_t per_mille); /* it has it, and it happens now */
 
 /* clock.c */
@@ -177,6 +185,17 @@ ssize_t socket_take(struct socket *socket, void *bytes, size_t size);
 ssize_t socket_put(struct socket *socket, const struct iovec *iov, int count);
 struct socket *socket_of(int fd); /* NULL: none, or something else */
 extern const struct file_ops socket_ops;
+
+/* tree.c */
+
+void tree_begin(void);
+void tree_end(void);
+
+/* children.c */
+
+void children_begin(void);
+void children_end(void);
+void signals_call(void); /* a system call begins */
 
 /* connect.c */
 

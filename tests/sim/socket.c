@@ -257,7 +257,7 @@ ssize_t sys_recv(int fd, void *bytes, size_t size)
     if (!socket)
         return misused(fd);
     if (fault(SPURIOUS, 30))
-        return world_chance(500) ? -EAGAIN : -EINTR;
+        return not_now();
     ssize_t got = socket_take(socket, bytes, size);
     note("recv %d: %zd", fd, got);
     if (got > 0)
@@ -281,7 +281,7 @@ static ssize_t put(int fd, const struct iovec *iov, int count)
     if (!socket)
         return misused(fd);
     if (socket->state == CONNECTED && fault(SPURIOUS, 30))
-        return world_chance(500) ? -EAGAIN : -EINTR;
+        return not_now();
     ssize_t sent = socket_put(socket, iov, count);
     note("send %d: %zd", fd, sent);
     return sent;

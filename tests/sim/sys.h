@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -81,6 +82,27 @@ ssize_t sys_sendmsg(int fd, const struct msghdr *message);
 int sys_interface_index(const char *name, uint32_t *index);
 int sys_interface_name(uint32_t index, char name[IF_NAMESIZE]);
 
+/* tree.c */
+
+struct sys_entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+enum { SYS_ENTRY_UNKNOWN = 0, SYS_ENTRY_DIRECTORY = 4 };
+
+int sys_inotify_open(void);
+int sys_inotify_add(int fd, const char *path, uint32_t mask);
+void sys_inotify_remove(int fd, int wd);
+size_t sys_inotify_queued(int fd);
+int sys_open_directory(const char *path, bool follow);
+ssize_t sys_read_directory(int fd, void *entries, size_t size);
+bool sys_is_directory(int dir_fd, const char *name);
+ssize_t sys_working_directory(char *path, size_t size);
+
 /* memory.c */
 
 void *sys_resize(void *ctx, void *memory, size_t size);
@@ -123,7 +145,47 @@ void sys_call_once(sys_once *once, void (*call)(void));
 uint32_t sys_processors_online(void);
 uint32_t sys_processors(void);
 
-/* process.c */
+/* children.c */
+
+#define SYS_UNWATCHED __attribute__((no_sanitize("address", "thread", "undefined")))
+
+int sys_pidfd_open(pid_t pid);
+int sys_pidfd_signal(int pidfd, int number);
+int sys_pidfd_signal_group(int pidfd, int number);
+int sys_kill_group(pid_t leader, int number);
+enum { SYS_WNOWAIT = 0x01000000 }; /* as <sys/wait.h> has it */
+int sys_wait(int pidfd, siginfo_t *info, int options);
+pid_t sys_spawn(int (*run)(void *arg), void *stack_top, void *arg, int *pidfd);
+int sys_dumpable(void);
+void sys_set_dumpable(int dumpable);
+char **sys_environ(void);
+int sys_pipe(int ends[2]);
+int sys_socketpair_blocking(int fds[2]);
+int sys_dup_over(int from, int to);
+void sys_child_signal_default(int number);
+void sys_child_signal_mask(const sigset_t *mask);
+int sys_child_setsid(void);
+int sys_child_new_group(void);
+int sys_child_chdir(const char *path);
+int sys_child_drop_groups(void);
+int sys_child_setgid(gid_t gid);
+int sys_child_setuid(uid_t uid);
+int sys_child_move_up(int fd, int least);
+int sys_child_keep(int fd);
+int sys_child_dup_to(int fd, int to);
+void sys_child_close_on_exec_from(unsigned first);
+int sys_child_execute(const char *path, const char *const *args, const char *const *env);
+void sys_child_exit(void);
+
+sigset_t sys_signals_block(void);
+void sys_signals_restore(sigset_t before);
+int sys_sigaction(int number, const struct sigaction *action, struct sigaction *before);
+void sys_signal_default(int number);
+void sys_raise(int number);
+void sys_yield(void);
+void sys_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
+/* memory.c */
 
 void sys_at_fork_in_child(void (*handler)(void));
 const char *sys_environment(const char *name);

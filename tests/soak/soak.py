@@ -1,43 +1,71 @@
 """Traffic without end, looking for growth: ./run soak [MINUTES]
 
-Connections come and go in every way (short, long, silent, reset, with a reader too slow), beside
-look-ups, files, work and timers, all on one loop: tests/soak/soak.c. Each second the memory, the
-descriptors and the threads of the process are noted, and what the loop says of its handles and of
-how late its timers are. Ten minutes if not told otherwise.
+Connections come and go in every way (short, long, silent, reset, half-open, with readers too slow),
+beside look-ups, files, work, children, and watched folders that churn, all on one loop:
+tests/soak/soak.c and its neighbours. Each second it is noted what the process has: memory,
+descriptors, threads, children and zombies, watches of inotify; and what the loop says of itself:
+handles, timers, blocks of memory, and how late its timers are. Ten minutes if not told otherwise.
 
-In the second half nothing may grow: a straight line is laid through each figure. In the end all
-must be gone. And a loop with nothing to do, watched for three seconds, must not wake up once.
+In the second half nothing may grow: a straight line is laid through each figure. All that should
+happen must still happen then; in the end all must be gone. And a loop with nothing to do, watched
+for three seconds, must not return from epoll_wait() once.
+
+Ctrl-C ends the traffic, and with it the report of what was seen until then.
 
 SPDX-License-Identifier: MIT
 """
 import os
 import re
+import signal
 import subprocess
 import sys
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 PROGRAM = os.path.join(ROOT, 'build/gcc/tests/soak/soak')
-# What the line may rise by over the second half: a page table, a stack that was touched first.
-GROWTH_MAX = {'rss_kib': 512, 'descriptors': 20, 'threads': 0.5, 'handles': 20}
+# What the line may rise by over the second half: a page table, a stack that was touched first; and
+# as much as the figure goes up and down by itself.
+GROWTH_MAX = {'rss_kib': 512, 'descriptors': 20, 'threads': 0.5, 'children': 2, 'zombies': 1,
+              'watches': 20, 'handles': 20, 'timers': 20, 'blocks': 40}
+# What is counted, and must go on to the end.
+GOES_ON = ['connections', 'unanswered', 'chores', 'children_ended', 'changes']
+SECONDS_MIN = 20  # below that the second half is too short to lay a line through
+
+
+def field(path, name):
+    with open(path, encoding='ascii', errors='replace') as file:
+        found = re.search(rf'^{name}:\s*(\S+)', file.read(), re.M)
+    return found[1] if found else '0'
+
+
+def children_of(pid):
+    with open(f'/proc/{pid}/task/{pid}/children', encoding='ascii') as file:
+        return file.read().split()
+
+
+def is_zombie(pid):
+    try:
+        return field(f'/proc/{pid}/status', 'State') == 'Z'
+    except OSError:
+        return False  # it ended, and was reaped, meanwhile
+
+
+def watches_of(pid):
+    count = 0
+    for name in os.listdir(f'/proc/{pid}/fdinfo'):
+        try:
+            with open(f'/proc/{pid}/fdinfo/{name}', encoding='ascii', errors='replace') as file:
+                count += sum(line.startswith('inotify ') for line in file)
+        except OSError:
+            pass  # closed meanwhile
+    return count
 
 
 def status_of(pid):
-    with open(f'/proc/{pid}/status', encoding='ascii') as file:
-        fields = dict(line.split(':', 1) for line in file if ':' in line)
-    return {'rss_kib': int(fields['VmRSS'].split()[0]), 'threads': int(fields['Threads']),
-            'descriptors': len(os.listdir(f'/proc/{pid}/fd'))}
-
-
-def switches(pid):
-    """Of each thread, how often it went to sleep by itself: once for each time it woke."""
-    counts = {}
-    for task in os.listdir(f'/proc/{pid}/task'):
-        with open(f'/proc/{pid}/task/{task}/status', encoding='ascii') as file:
-            counts[task] = int(re.search(r'^voluntary_ctxt_switches:\s*(\d+)', file.read(),
-                                         re.M)[1])
-    return counts
+    status, children = f'/proc/{pid}/status', children_of(pid)
+    return {'rss_kib': int(field(status, 'VmRSS')), 'threads': int(field(status, 'Threads')),
+            'descriptors': len(os.listdir(f'/proc/{pid}/fd')), 'children': len(children),
+            'zombies': sum(map(is_zombie, children)), 'watches': watches_of(pid)}
 
 
 def rise(samples, key):
@@ -60,71 +88,96 @@ def progress(text):
 
 def sample(process, line):
     words = line.split()
-    figures = {key: int(value) for key, value in zip(words[1::2], words[2::2])}
+    figures = {key: int(value) for key, value in zip(words[::2], words[1::2])}
+    figures['children_ended'] = figures.pop('children')
     figures.update(status_of(process.pid))
-    progress(f'libloop: {words[0]} s: {figures["connections"]} connections, '
+    progress(f'libloop: {figures["second"]} s: {figures["connections"]} connections, '
              f'{figures["rss_kib"]} KiB, {figures["descriptors"]} descriptors, '
-             f'late by at most {figures["lag_us"]} us ...')
+             f'{figures["lag_max_us"]} us late ...')
     return figures
 
 
-def run_traffic(program, seconds):
-    samples, last = [], ''
-    with subprocess.Popen([program, str(seconds)], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            for line in process.stdout:
-                last = line.strip()
-                if ' connections ' in line and last[0].isdigit():
-                    samples.append(sample(process, line))
-        except BaseException:
-            process.kill()
-            raise
-    progress('')
-    return samples, last, process.returncode
+class Traffic:
+    """One run of the program: samples, its last line, its status, and whether it was stopped."""
+
+    def __init__(self, program, seconds):
+        self.samples, self.last, self.stopped = [], '', False
+        with subprocess.Popen([program, str(seconds)], stdout=subprocess.PIPE, text=True,
+                              start_new_session=True) as process:
+            try:
+                self.listen(process)
+            except KeyboardInterrupt:
+                self.stopped = True
+                process.send_signal(signal.SIGINT)
+                self.listen(process)
+            except BaseException:
+                process.kill()
+                raise
+        self.status = process.returncode
+        progress('')
+
+    def listen(self, process):
+        for line in process.stdout:
+            self.last = line.strip()
+            if line.startswith('second ') and not self.stopped:
+                self.samples.append(sample(process, line))
 
 
 def judge(samples):
-    failed = 0
+    """Prints a line for each figure; returns how many are not as they should be."""
+    failed, half = 0, samples[len(samples) // 2]
     for key, limit in GROWTH_MAX.items():
         grown = rise(samples, key)
         failed += grown > limit
-        print(f'{key:12} {samples[len(samples) // 2][key]:8} at half time, {samples[-1][key]:8} at '
-              f'the end; the line rises by {grown:+.1f} (at most {limit})'
-              f'{"  FAILED" if grown > limit else ""}')
-    lags = sorted(figures['lag_us'] for figures in samples)
-    print(f'lag          {lags[len(lags) // 2]} us in the median second, {lags[-1]} us at worst')
+        print(f'{key:12} {half[key]:8} at half time, {samples[-1][key]:8} at the end; the line '
+              f'rises by {grown:+.1f} (at most {limit}){"  FAILED" if grown > limit else ""}')
+    for key in GOES_ON:
+        seconds = samples[-1]['second'] - half['second']
+        went_on = samples[-1][key] > half[key]
+        failed += not went_on
+        print(f'{key:14} {(samples[-1][key] - half[key]) / max(1, seconds):10.1f} a second'
+              f'{"" if went_on else "  FAILED"}')
+    last = samples[-1]
+    print(f'lag          {last["lag_p50_us"]} us median, {last["lag_p99_us"]} us 99th percentile, '
+          f'{max(figures["lag_max_us"] for figures in samples)} us at worst')
     return failed
 
 
 def idle_wake_ups(program, seconds=3):
-    with subprocess.Popen([program, 'idle'], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            process.stdout.readline()
-            while open(f'/proc/{process.pid}/stat', encoding='ascii').read().split()[2] != 'S':
-                time.sleep(0.01)
-            before = switches(process.pid)
-            time.sleep(seconds)
-            return sum(switches(process.pid).values()) - sum(before.values())
-        finally:
-            process.kill()
+    """What the program says: how often epoll_wait() returned; or why it cannot say."""
+    words = [program, 'idle', str(seconds)]
+    try:
+        idle = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=seconds + 30)
+    except subprocess.TimeoutExpired:
+        return 'no answer'
+    return idle.stdout.strip() or f'status {idle.returncode}'
 
 
 def soak(program, seconds):
     woken = idle_wake_ups(program)
-    print(f'an idle loop woke up {woken} times in 3 s{"  FAILED" if woken else ""}')
-    samples, last, status = run_traffic(program, seconds)
-    failed = judge(samples) if len(samples) > 1 else 1
-    print(last + ('  FAILED' if status else ''))
-    return 1 if failed or woken or status else 0
+    print(f'an idle loop woke up {woken} times in 3 s{"" if woken == "0" else "  FAILED"}')
+    traffic = Traffic(program, seconds)
+    failed = 0
+    if len(traffic.samples) >= SECONDS_MIN:
+        failed = judge(traffic.samples)
+    else:
+        print(f'{len(traffic.samples)} s: too short to say what grows')
+    print(traffic.last + ('  FAILED' if traffic.status else ''))
+    if traffic.stopped:
+        print(f'stopped after {len(traffic.samples)} of {seconds} s')
+    if failed or woken != '0' or traffic.status:
+        return 1
+    return 130 if traffic.stopped else 0
 
 
 def short(program):
     """For the test suite: no verdict by time, but all must end, and an idle loop sleep."""
     woken = idle_wake_ups(program, 1)
-    _, last, status = run_traffic(program, 2)
+    traffic = Traffic(program, 2)
     print('1..2')
-    print(f'{"not " if woken else ""}ok 1 - an_idle_loop_does_not_wake_up # {woken} times')
-    print(f'{"not " if status else ""}ok 2 - all_traffic_ends_and_leaves_nothing # {last}')
+    print(f'{"" if woken == "0" else "not "}ok 1 - an_idle_loop_does_not_wake_up # {woken} times')
+    print(f'{"not " if traffic.status else ""}ok 2 - all_traffic_ends_and_leaves_nothing '
+          f'# {traffic.last}')
     return 0
 
 
@@ -135,8 +188,8 @@ def main():
         return 0
     if words[:1] == ['--short']:
         return short(words[1])
-    minutes = float(words[0]) if words else 10
-    return soak(PROGRAM, max(4, round(minutes * 60)))
+    program = words[1] if len(words) > 1 else PROGRAM
+    return soak(program, max(4, round(float(words[0] if words else 10) * 60)))
 
 
 if __name__ == '__main__':

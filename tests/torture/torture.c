@@ -27,20 +27,23 @@
 #include <unistd.h>
 
 /* A run takes milliseconds; this much says that it will never end, on a machine however busy. */
-enum { HANG_S = 20, TURNS_MAX = 200000, CALLS_MAX = 100000 };
+enum { HANG_S = 60, TURNS_MAX = 200000, CALLS_MAX = 100000 };
 
 extern const struct scenario timers_scenario, async_scenario, poll_scenario, echo_scenario,
     pipes_scenario, storm_scenario, udp_scenario, dns_scenario, fs_scenario, file_scenario,
     work_scenario, tty_scenario, copy_scenario, dial_scenario, node_scenario, trace_scenario,
     fork_scenario, adopt_scenario, paths_scenario, process_scenario, signal_scenario,
-    watch_scenario;
+    watch_scenario, attributes_scenario, datagrams_scenario, sockets_scenario, children_scenario,
+    loops_scenario, forks_scenario;
 
 static const struct scenario *const scenarios[] = {
-    &timers_scenario, &async_scenario, &poll_scenario,  &echo_scenario,  &pipes_scenario,
-    &storm_scenario,  &udp_scenario,   &dns_scenario,   &fs_scenario,    &file_scenario,
-    &work_scenario,   &tty_scenario,   &copy_scenario,  &dial_scenario,  &node_scenario,
-    &trace_scenario,  &fork_scenario,  &adopt_scenario, &paths_scenario, &process_scenario,
-    &signal_scenario, &watch_scenario,
+    &timers_scenario,  &async_scenario,    &poll_scenario,       &echo_scenario,
+    &pipes_scenario,   &storm_scenario,    &udp_scenario,        &dns_scenario,
+    &fs_scenario,      &file_scenario,     &work_scenario,       &tty_scenario,
+    &copy_scenario,    &dial_scenario,     &node_scenario,       &trace_scenario,
+    &fork_scenario,    &adopt_scenario,    &paths_scenario,      &process_scenario,
+    &signal_scenario,  &watch_scenario,    &attributes_scenario, &datagrams_scenario,
+    &sockets_scenario, &children_scenario, &loops_scenario,      &forks_scenario,
 };
 
 static const char *const mode_names[TORTURE_MODES] = {"count", "once",  "from",
@@ -192,16 +195,12 @@ static void run(const struct scenario *scenario, struct torture_plan plan)
 
 /* Many runs. */
 
-void __gcov_dump(void) __attribute__((weak));
-
 static void be_run(const struct scenario *scenario, struct torture_plan plan, FILE *said)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* whoever stops the tests stops this */
     dup2(fileno(said), STDERR_FILENO);
     alarm(HANG_S);
     run(scenario, plan);
-    if (__gcov_dump)
-        __gcov_dump();
     _exit(torture_shared->record.verdict[0] ? 1 : 0);
 }
 

@@ -6,12 +6,13 @@ failing too; then with reads and writes of one byte, and with everything interru
 
   --step K     only every Kth call
   --sample     few calls, and TAP: for the test suite
-  --sites      lists where no failure was injected
+  --sites      lists where no failure was injected, also what is known and listed
   --list       lists the scenarios
 
 The last argument of --sample is the torture program; it is found in build/asan otherwise. What is
 demanded of each run is said in tests/torture/torture.c. Errors that nobody was told of have to be
-listed in tests/torture/swallowed.txt, with a reason.
+listed in tests/torture/swallowed.txt, and calls that no scenario can fail in sites.txt, each with a
+reason.
 
 SPDX-License-Identifier: MIT
 """
@@ -147,6 +148,27 @@ def unlisted(tally, places):
     return problems, [key for key in listed if key not in met]
 
 
+def read_sites():
+    """How many calls of each name in each file cannot be failed."""
+    with open(os.path.join(HERE, 'sites.txt'), encoding='utf-8') as file:
+        lines = [line.split(':', 1)[0].split() for line in file
+                 if line.strip() and not line.startswith('#')]
+    return {(words[0], words[1]): int(words[2]) if len(words) > 2 else 1 for words in lines}
+
+
+def unreached(tally):
+    """Calls that were not failed and are not listed; and lines of the list that are not needed."""
+    left = collections.defaultdict(list)
+    for _, failed, name, place in tally.sites.values():
+        if not failed:
+            left[place.split(':')[0], name].append(place)
+    listed = read_sites()
+    problems = [f'{" ".join(places)} {key[1]}: never failed; a scenario has to, or sites.txt '
+                f'says why none can' for key, places in sorted(left.items())
+                if len(places) > listed.get(key, 0)]
+    return problems, [key for key, count in listed.items() if len(left[key]) < count]
+
+
 def unknown_effects():
     table = seam.read_table(os.path.join(HERE, 'errors.txt'))
     folder = os.path.join(ROOT, 'libloop', 'sys')
@@ -168,16 +190,19 @@ def progress(text):
         sys.stderr.flush()
 
 
-def report(tally, program, sites):
+def report(tally, program, sites, everything):
     places = places_of(program, list(tally.askers), tally.base)
     swallowed, unmet = unlisted(tally, places)
-    problems = tally.failures + swallowed
+    unfailed, failed_all_the_same = unreached(tally) if everything else ([], [])
+    problems = tally.failures + swallowed + unfailed
     problems += [f'sys_{name}() has no line in tests/torture/errors.txt'
                  for name in unknown_effects()]
     for problem in problems:
         print('FAILED', problem)
-    for key in unmet:
+    for key in unmet if everything else []:
         print('not met, though listed as swallowed:', *key)
+    for key in failed_all_the_same:
+        print('failed, though listed in sites.txt:', *key)
     if sites:
         print_sites(tally)
     failed = sum(1 for site in tally.sites.values() if site[1])
@@ -188,7 +213,7 @@ def report(tally, program, sites):
     return 1 if problems else 0
 
 
-def torture(program, scenarios, step, sites):
+def torture(program, scenarios, step, sites, everything):
     tally, started = Tally(), time.monotonic()
 
     def tell(name, output, status):
@@ -201,7 +226,7 @@ def torture(program, scenarios, step, sites):
                  f'{time.monotonic() - started:.0f} s ...')
 
     run_all(program, scenarios, lambda name: step, tell)
-    return report(tally, program, sites)
+    return report(tally, program, sites, everything)
 
 
 def sample(program):
@@ -247,7 +272,8 @@ def main():
     if strange or arguments.step < 1:
         print(f'there is no scenario {" ".join(strange)}: ./run torture --list', file=sys.stderr)
         return 2
-    return torture(arguments.program, arguments.words or known, arguments.step, arguments.sites)
+    return torture(arguments.program, arguments.words or known, arguments.step, arguments.sites,
+                   not arguments.words and arguments.step == 1)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@
  * loop all the same, so that no zombie stays behind.
  *
  * SPDX-License-Identifier: MIT */
+#include "../injector.h"
 #include "../torture.h"
 
 #include <signal.h>
@@ -71,18 +72,22 @@ static bool done(void)
     return exited && heard && ran;
 }
 
-/* What the loop keeps of children whose handle was closed may outlive it: so all of them end
- * first. One that the loop could not watch stays a zombie until the loop is finished, and is not
- * waited for here. */
+/* What the loop keeps of children whose handle was closed may outlive it: so all of them end first.
+ * One that the loop could not watch stays a zombie; so that nobody is left who runs, those that are
+ * there after a while are waited for here, as a program might. */
 static void clean(void)
 {
     siginfo_t info = {0};
+    torture_end(); /* the waiting is ours */
     for (int zombies = 0; zombies < 100; zombies += info.si_pid != 0) {
         info.si_pid = 0;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0)
             return;
         loop_run(&torture_loop, LOOP_RUN_NOWAIT);
     }
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    loop_run(&torture_loop, LOOP_RUN_NOWAIT);
 }
 
 const struct scenario process_scenario = {

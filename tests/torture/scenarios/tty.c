@@ -51,6 +51,9 @@ static void start(struct loop *loop)
         !ok(loop_tty_on_resize(&tty, on_resize)) || !ok(loop_tty_set_mode(&tty, LOOP_TTY_RAW)))
         return;
     sized = ok(loop_tty_size(&tty, &columns, &rows));
+    loop_tty_restore(); /* as a signal handler would */
+    if (!ok(loop_tty_set_mode(&tty, LOOP_TTY_NORMAL)) || !ok(loop_tty_set_mode(&tty, LOOP_TTY_RAW)))
+        return;
     if (ok(loop_read_start(&tty.stream, on_read)))
         ok(loop_write_copy(&master.stream, "typed", 5));
 }

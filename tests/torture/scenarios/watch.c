@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct loop_fs_event event;
+static struct loop_fs_event event, here;
 static char dir[64], file[96], below[96], deep[96];
 static bool ready, deep_seen;
 
@@ -36,9 +36,16 @@ static void on_change(struct loop_fs_event *handle, const struct loop_fs_change 
         make_things();
     } else if (strcmp(change->name, "below/deep") == 0) {
         deep_seen = true;
+        shut(&here.handle);
         if (!loop_is_closing(&handle->handle))
             shut(&handle->handle);
     }
+}
+
+static void on_nothing(struct loop_fs_event *handle, const struct loop_fs_change *change)
+{
+    (void)handle;
+    (void)change;
 }
 
 static void start(struct loop *loop)
@@ -51,7 +58,9 @@ static void start(struct loop *loop)
     snprintf(below, sizeof(below), "%s/below", dir);
     snprintf(deep, sizeof(deep), "%s/below/deep", dir);
     loop_fs_event_init(loop, &event);
-    ok(loop_fs_event_start(&event, dir, LOOP_FS_EVENT_RECURSIVE, on_change));
+    loop_fs_event_init(loop, &here);
+    if (ok(loop_fs_event_start(&event, dir, LOOP_FS_EVENT_RECURSIVE, on_change)))
+        ok(loop_fs_event_start(&here, ".", 0, on_nothing));
 }
 
 static bool done(void)
