@@ -109,6 +109,7 @@ static int bind_root(struct loop_fs_event *event, const char *path)
     event->root = fs_event_place(event);
     int error = event->root ? keep_path(event, path) : -ENOMEM;
     if (!error) {
+        fs_event_take_queue(event->handle.loop->watches);
         uint64_t end = fs_event_queue_end(event->handle.loop->watches);
         error = fs_event_bind(event->root, event->path);
         event->root->since = end;

@@ -123,6 +123,7 @@ int fs_event_bind(struct loop_fs_place *place, const char *path);  /* 1: to anot
 void fs_event_unbind(struct loop_fs_place *place);
 struct fs_watch *fs_event_watch(struct loop_watches *watches, int wd); /* NULL: none */
 uint64_t fs_event_queue_end(const struct loop_watches *watches);
+void fs_event_take_queue(struct loop_watches *watches); /* so that nothing is merged with it */
 
 /* fs_event_places.c */
 

@@ -26,6 +26,21 @@ uint64_t fs_event_queue_end(const struct loop_watches *watches)
     return watches->position + watches->used + sys_inotify_queued(watches->watcher.fd);
 }
 
+/* The kernel merges an event with an equal one at the end of its queue, however old, and what came
+ * before a handle's start is not told to it: so nothing old may be at that end when one starts. If
+ * there is more than we have room for it stays, and the merging is possible. */
+void fs_event_take_queue(struct loop_watches *watches)
+{
+    size_t room = QUEUE_SIZE - watches->used;
+    if (room < PATH_SIZE || sys_inotify_queued(watches->watcher.fd) == 0)
+        return;
+    ssize_t size = sys_read(watches->watcher.fd, watches->bytes + watches->used, room);
+    if (size <= 0)
+        return;
+    watches->used += (size_t)size;
+    fs_event_go_on(watches);
+}
+
 struct fs_watch *fs_event_watch(struct loop_watches *watches, int wd)
 {
     struct table_node *node = table_chain(&watches->watches, (uint32_t)wd);

@@ -514,6 +514,21 @@ static void what_happened_before_the_start_is_not_told(void **state)
     stop(&b);
 }
 
+/* The kernel makes one of two equal events that follow each other in its queue. */
+static void a_change_is_not_merged_with_one_from_before_the_start(void **state)
+{
+    struct eye a, b;
+    make_file("x");
+    watch(*state, &a, "a", path_of("x"), 0);
+    write_file("x", "old");
+    watch(*state, &b, "b", path_of("x"), 0);
+    write_file("x", "new");
+    look(*state);
+    assert_said("a: modified a: modified b: modified");
+    stop(&a);
+    stop(&b);
+}
+
 /* In callbacks. */
 
 static void then_stop_other(struct eye *eye, const struct loop_fs_change *change)
@@ -1321,6 +1336,7 @@ static const struct CMUnitTest tests[] = {
     tree_test(two_handles_on_one_path_do_not_silence_each_other),
     tree_test(hard_links_are_one_file),
     tree_test(what_happened_before_the_start_is_not_told),
+    tree_test(a_change_is_not_merged_with_one_from_before_the_start),
     tree_test(a_handle_that_a_callback_stops_is_not_called),
     tree_test(a_stopped_handle_may_be_freed_in_its_callback),
     tree_test(what_was_queued_before_a_restart_is_not_told),

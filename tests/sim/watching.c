@@ -74,8 +74,6 @@ static void expect_of(const struct node *node, struct telling telling)
         struct watching *mine = watching_of(thing);
         if (thing->kind != A_WATCH || !thing->active || (node && mine->node != node))
             continue;
-        if (node && tree_events() == mine->since)
-            continue; /* it was merged with one from before the start */
         if ((is_simple(mine) && wants(mine, telling.kind)) ||
             telling.kind == LOOP_FS_EVENT_OVERFLOW)
             expect(mine, telling);
