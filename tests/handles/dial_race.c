@@ -4,9 +4,9 @@
  * the next at once, one that is silent by the next after a while. The first that answers wins, and
  * the others are closed. If none does, the last error is told, once.
  *
- * This program has a getaddrinfo() of its own in front of the C library's, which the library under
- * test calls too: what names mean here must not depend on the machine. Addresses 127.0.0.x are all
- * this machine's, and nobody listens but where a test does.
+ * This program has a getaddrinfo() and a freeaddrinfo() of its own in front of the C library's,
+ * which the library under test calls too: what names mean here must not depend on the machine.
+ * Addresses 127.0.0.x are all this machine's, and nobody listens but where a test does.
  *
  * SPDX-License-Identifier: MIT */
 #include "test.h"
@@ -23,7 +23,6 @@ static struct loop_tcp server, accepted, client;
 static struct loop_dial dial;
 static char service[8];
 
-/* The list is put together like the C library's, which frees it. */
 int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
                 struct addrinfo **list)
 {
@@ -42,6 +41,15 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
         list = &entry->ai_next;
     }
     return 0;
+}
+
+void freeaddrinfo(struct addrinfo *list)
+{
+    while (list) {
+        struct addrinfo *next = list->ai_next;
+        free(list);
+        list = next;
+    }
 }
 
 static void on_accept(struct loop_stream *listener, int status)

@@ -17,7 +17,7 @@ const char *const feature_names[FEATURES] = {
     "timers",     "hooks",        "tasks", "posts",    "asyncs",       "polls",     "tcp",
     "unix",       "fifos",        "peers", "copies",   "work",         "deadlines", "nested",
     "slow-calls", "slow-program", "short", "spurious", "small-queues", "resets",    "few-files",
-    "no-memory",  "bad-epoll",    "dups",  "changes",  "children",     "signals",   "datagrams"};
+    "no-memory",  "bad-epoll",    "dups",  "changes",  "children",     "signals"};
 
 struct run run;
 

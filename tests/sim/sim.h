@@ -52,7 +52,6 @@ enum feature {
     CHANGES,   /* of a tree of files, which is watched */
     CHILDREN,
     SIGNALS,
-    DATAGRAMS,
     FEATURES
 };
 
