@@ -21,7 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get('LOOP_FUZZ_BUILD', os.path.join(ROOT, 'build', 'fuzz'))
 # And how long an input may be.
-TARGETS = {'address': 80, 'dns': 400, 'api': 600, 'net': 600, 'sim': 1500}
+TARGETS = {'address': 80, 'dns': 400, 'api': 600, 'net': 600, 'sim': 1500, 'url': 400, 'query': 400,
+           'form': 400, 'cookie': 400, 'multipart': 800, 'websocket': 800, 'tls': 1500}
 KEPT_MAX = 250
 
 

@@ -20,7 +20,6 @@ enum { HOLE = 1 << 20 };
 
 static struct loop_fs fs;
 static const struct timespec times[2] = {{.tv_sec = 1}, {.tv_sec = 2}};
-static char bytes[4];
 static char dir[64], a[80], b[80], c[80], deep[96], temp[80];
 static size_t step;
 static int fd, to_fd, dir_fd, temp_fd;
@@ -218,7 +217,7 @@ static void start(struct loop *loop)
     to_fd = must(open(b, O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     must((int)pwrite(fd, "begin", 5, 0));
     must((int)pwrite(fd, "end", 3, HOLE));
-    must(ftruncate(fd, HOLE + 4096 + (long)sizeof(bytes)));
+    must(ftruncate(fd, HOLE + 4100));
     go_on(loop);
 }
 
