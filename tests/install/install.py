@@ -46,6 +46,35 @@ int main(void)
 IN_C = CONSUMER % '#include <loop.h>'
 IN_CXX = CONSUMER % 'extern "C" {\n#include <loop.h>\n}'
 
+SERVER = r'''
+#include <loop.h>
+#include <loop/http.h>
+#include <stdio.h>
+
+static void on_request(struct loop_http_request *req, struct loop_http_response *res)
+{
+    (void)req;
+    loop_http_end_text(res, "Hello, world\n");
+}
+
+int main(void)
+{
+    struct loop loop;
+    struct loop_http_server server;
+    const struct loop_http_options options = {.on_request = on_request};
+
+    if (loop_init(&loop, NULL) != 0 || loop_http_server_init(&loop, &server, &options) != 0)
+        return 1;
+    if (loop_http_listen(&server, "127.0.0.1", 0, 0) != 0 || loop_http_server_port(&server) == 0)
+        return 2;
+    loop_http_server_close(&server, 0, NULL);
+    if (loop_run(&loop, LOOP_RUN_DEFAULT) != 0)
+        return 3;
+    puts("listened");
+    return loop_fini(&loop) == 0 ? 0 : 4;
+}
+'''
+
 MESON = '''
 project('consumer', 'c')
 options = ['tests=disabled', 'examples=false']
@@ -105,11 +134,15 @@ class Place:
                 file.write(text)
         return folder
 
-    def flags(self, *words):
-        return self.run('pkg-config', *words, 'loop').split()
+    def flags(self, *words, package='loop'):
+        return self.run('pkg-config', *words, package).split()
 
-    def library(self):
-        return os.path.join(self.libraries, 'libloop.so')
+    def library(self, name='loop'):
+        return os.path.join(self.libraries, f'lib{name}.so')
+
+    def need_http(self):
+        if not os.path.exists(self.library('loop-http')):
+            raise Skip('what libloop-http needs is not installed')
 
 
 def expect(what, got, wanted):
@@ -186,12 +219,32 @@ def serves_cmake(place):
     expect_it_runs(place, os.path.join(folder, 'build', 'consumer'))
 
 
-def shows_only_its_own(place):
-    """the shared library shows symbols that begin with loop_ and no others"""
-    lines = place.run('nm', '-D', '--defined-only', place.library()).splitlines()
+def serves_http(place):
+    """a C program finds libloop-http through pkg-config, and nothing else by name"""
+    place.need_http()
+    folder = place.consumer('http', {'main.c': SERVER})
+    place.run('gcc', '-Wall', '-Wextra', '-Werror', 'main.c', '-o', 'consumer',
+              *place.flags('--cflags', '--libs', package='loop-http'), cwd=folder)
+    expect('its output', place.run(os.path.join(folder, 'consumer')), 'listened\n')
+
+
+def shown(place, name):
+    """The symbols that a library shows, of which none may be somebody else's."""
+    lines = place.run('nm', '-D', '--defined-only', place.library(name)).splitlines()
     symbols = [line.split()[-1] for line in lines]
     expect('foreign symbols', [name for name in symbols if not name.startswith('loop_')], [])
-    expect('loop_init among its symbols', 'loop_init' in symbols, True)
+    return symbols
+
+
+def shows_only_its_own(place):
+    """the shared library shows symbols that begin with loop_ and no others"""
+    expect('loop_init among its symbols', 'loop_init' in shown(place, 'loop'), True)
+
+
+def shows_only_its_own_http(place):
+    """so does that of libloop-http"""
+    place.need_http()
+    expect('among its symbols', 'loop_http_end' in shown(place, 'loop-http'), True)
 
 
 def has_a_soname(place):
@@ -230,8 +283,8 @@ def library_version(place):
     return place.run(os.path.join(folder, 'consumer')).strip()
 
 
-TESTS = [installs, serves_c, serves_cxx, links_statically, serves_a_subproject, serves_cmake,
-         shows_only_its_own, has_a_soname, needs_libc_alone, agrees_on_its_version]
+TESTS = [installs, serves_c, serves_cxx, serves_http, links_statically, serves_a_subproject,
+         serves_cmake, shows_only_its_own, shows_only_its_own_http, has_a_soname, needs_libc_alone, agrees_on_its_version]
 
 
 def check(number, test, place):
