@@ -54,7 +54,9 @@ struct loop_text text_trim(struct loop_text text)
 
 struct loop_text text_cut(struct loop_text *rest, char byte)
 {
-    const char *end = rest->size ? memchr(rest->bytes, byte, rest->size) : NULL;
+    if (rest->size == 0)
+        return *rest; /* whose bytes may be NULL */
+    const char *end = memchr(rest->bytes, byte, rest->size);
     struct loop_text front = {rest->bytes, end ? (size_t)(end - rest->bytes) : rest->size};
     rest->bytes += front.size + (end != NULL);
     rest->size -= front.size + (end != NULL);
