@@ -12,7 +12,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -538,6 +541,32 @@ static void without_a_descriptor_for_the_timerfd_timers_still_run(void **state)
     in_child(no_descriptor_for_the_timer, NULL);
 }
 
+/* Where the C library learns how many there are a file of ours is mounted, seen by nobody else. */
+static int run_on_one_processor(void *arg)
+{
+    static const char *const list = "/sys/devices/system/cpu/online";
+    struct loop_options options = {.spin_ns = LOOP_MS};
+    struct loop loop = {0};
+    char path[] = "/tmp/loop-processors-XXXXXX";
+    (void)arg;
+    int fd = mkstemp(path);
+    bool hidden = fd >= 0 && write(fd, "0\n", 2) == 2 && unshare(CLONE_NEWNS) == 0 &&
+                  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+                  mount(path, list, NULL, MS_BIND, NULL) == 0 && sysconf(_SC_NPROCESSORS_ONLN) == 1;
+    unlink(path);
+    if (!hidden)
+        return 0; /* that is for root, and glibc */
+    if (loop_init(&loop, &options) < 0)
+        return 1;
+    return loop.options.spin_ns == 0 && loop_fini(&loop) == 0 ? 0 : 2;
+}
+
+static void on_one_processor_nobody_spins(void **state)
+{
+    (void)state;
+    in_child(run_on_one_processor, NULL);
+}
+
 static void errors_have_names_and_sentences(void **state)
 {
     (void)state;
@@ -628,6 +657,7 @@ int main(void)
         real_test(a_child_forked_in_a_callback_comes_out_of_the_run),
         virtual_test(without_descriptors_init_fails_and_leaves_nothing),
         virtual_test(without_a_descriptor_for_the_timerfd_timers_still_run),
+        virtual_test(on_one_processor_nobody_spins),
         virtual_test(errors_have_names_and_sentences),
         virtual_test(the_version_of_the_header_is_that_of_the_library),
         virtual_test(misuse_panics_with_a_sentence),

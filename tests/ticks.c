@@ -193,6 +193,25 @@ static void a_drain_past_its_limit_is_reported_once_and_goes_on(void **state)
     assert_int_equal(1, warnings);
 }
 
+/* Without an option it is a million. */
+static void by_default_a_million_are_too_many_for_one_drain(void **state)
+{
+    struct loop *loop = *state;
+    struct named endless = {.left = 1000000 - 1};
+    assert_int_equal(1000000, loop->options.drain_max);
+    loop->options.warn = on_warning;
+    warnings = 0;
+    loop_next_tick(loop, &endless.task, again_until_done);
+    loop_run(loop, LOOP_RUN_NOWAIT);
+    assert_int_equal(0, endless.left);
+    assert_int_equal(0, warnings);
+    endless.left = 1000000;
+    loop_next_tick(loop, &endless.task, again_until_done);
+    loop_run(loop, LOOP_RUN_NOWAIT);
+    assert_int_equal(0, endless.left);
+    assert_int_equal(1, warnings);
+}
+
 static void unreferenced_ticks_do_not_keep_the_loop_alive(void **state)
 {
     struct loop *loop = *state;
@@ -227,6 +246,7 @@ int main(void)
         virtual_test(a_tick_may_stop_the_loop_before_its_first_turn),
         virtual_test(a_cancelled_task_does_not_run),
         virtual_test(a_drain_past_its_limit_is_reported_once_and_goes_on),
+        virtual_test(by_default_a_million_are_too_many_for_one_drain),
         virtual_test(unreferenced_ticks_do_not_keep_the_loop_alive),
         virtual_test(a_task_without_a_callback_panics),
     };

@@ -16,7 +16,7 @@ static inline struct cmsghdr *control_after(const struct msghdr *message, struct
 {
     size_t at = (size_t)((char *)control - (char *)message->msg_control);
     if (control->cmsg_len < CMSG_LEN(0))
-        return NULL;
+        return NULL; /* unreachable: the kernel writes whole headers */
     size_t next = at + CMSG_SPACE(control->cmsg_len - CMSG_LEN(0));
     if (next > message->msg_controllen || message->msg_controllen - next < sizeof(struct cmsghdr))
         return NULL;

@@ -12,8 +12,8 @@
  *
  * Reading happens here and not on the pool: a directory that somebody has just written to is in the
  * kernel's memory, and what comes back from another thread would have to be put in order with the
- * queue again. It is bounded, to 1,024 entries or directories a turn, and goes on in the next. One
- * directory is open at a time.
+ * queue again. It is bounded, to 1,024 entries or directories at a time, and goes on as a task of
+ * the loop. One directory is open at a time.
  *
  * SPDX-License-Identifier: MIT */
 #include "handles/fs_event.h"

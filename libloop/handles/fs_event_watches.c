@@ -120,7 +120,7 @@ static void deliver(struct loop *loop, struct loop_parcel *parcel)
     watches->posted = false;
     if (watches->closed)
         memory_resize(&allocator, watches, 0);
-    else if (loop)
+    else if (loop) /* unreachable: no loop is finished while somebody watches */
         run(watches);
 }
 

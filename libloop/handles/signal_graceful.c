@@ -14,8 +14,6 @@
 static void close_left(struct loop_handle *handle, void *arg)
 {
     const struct loop_graceful *graceful = arg;
-    if (loop_is_closing(handle))
-        return;
     if (graceful->close)
         graceful->close(handle, graceful->data);
     else

@@ -88,7 +88,7 @@ void stream_connected(struct loop_stream *stream)
     struct loop_stream_request *connect = stream->connect;
     int status = outcome(stream->watcher.fd);
     if (status == -EINPROGRESS)
-        return;
+        return; /* unreachable: no protocol stores that, but one may */
     stream->connect = NULL;
     stream->active_ns = stream->handle.loop->now_ns;
     if (status < 0)

@@ -111,7 +111,7 @@ static ssize_t copy_bytes(struct copy *copy, bool to_file)
     bool has_holes = to_file && copy->stat.st_blocks < copy->stat.st_size / 512;
     int error = sys_clone_file(copy->from, copy->to);
     if (!error)
-        return copy->stat.st_size;
+        return copy->stat.st_size; /* unreachable: only where the file system has reflinks */
     if (copy->job->args.mask & LOOP_FS_COPY_CLONE)
         return error;
     ssize_t total = has_holes ? move_data(copy) : move_all(copy, UINT64_MAX);

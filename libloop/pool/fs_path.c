@@ -68,7 +68,7 @@ static ssize_t read_link(struct fs_job *job, int dir_fd, const char *path)
 {
     ssize_t length = sys_readlinkat(dir_fd, path, job->bytes, FS_PATH_SIZE);
     if (length == FS_PATH_SIZE)
-        return -ENAMETOOLONG;
+        return -ENAMETOOLONG; /* unreachable: no link of Linux's is longer than 4,095 bytes */
     if (length >= 0)
         job->bytes[length] = '\0';
     return length;

@@ -78,7 +78,7 @@ static int append(struct loop_read_file *file)
     size_t used = (size_t)file->result;
     size_t count = (size_t)file->step.result;
     if (used + count > SIZE_MAX_BYTES)
-        return -EFBIG;
+        return -EFBIG; /* unreachable: without a file of 1 GiB, and the memory for it */
     if (!file->bytes) {
         file->bytes = loop_fs_take(&file->step);
         return 0;

@@ -146,6 +146,24 @@ static void too_much_output_ends_it_and_what_fits_is_there(void **state)
     wait_until_no_child_is_left(*state);
 }
 
+static void by_default_a_mebibyte_of_output_is_kept(void **state)
+{
+    struct loop_exec exec = {.job = NULL};
+    struct loop_exec_options options = {.process = SH("head -c 1048576 /dev/zero")};
+    assert_int_equal(1048576, LOOP_EXEC_OUTPUT_MAX);
+    assert_int_equal(0, loop_exec(*state, &exec, &options, on_done));
+    run(*state);
+    assert_said("OK-0-0-in-poll");
+    assert_int_equal(LOOP_EXEC_OUTPUT_MAX, last_out_size);
+    options.process = (struct loop_process_options)SH("head -c 1048577 /dev/zero");
+    assert_int_equal(0, loop_exec(*state, &exec, &options, on_done));
+    run(*state);
+    const char *words = said(); /* it may have ended before */
+    assert_int_equal(0, strncmp("ENOBUFS-", words, 8));
+    assert_int_equal(LOOP_EXEC_OUTPUT_MAX, last_out_size);
+    wait_until_no_child_is_left(*state);
+}
+
 static void at_the_deadline_the_whole_group_is_killed(void **state)
 {
     struct loop_exec exec = {.job = NULL};
@@ -404,6 +422,7 @@ int main(void)
         real_test(input_is_fed_however_much_it_is),
         real_test(a_command_that_does_not_read_its_input_is_none_the_worse),
         real_test(too_much_output_ends_it_and_what_fits_is_there),
+        real_test(by_default_a_mebibyte_of_output_is_kept),
         real_test(at_the_deadline_the_whole_group_is_killed),
         real_test(a_deadline_ends_descendants_whose_leader_is_gone),
         real_test(a_deadline_that_is_put_off_does_not_end_it),

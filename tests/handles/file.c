@@ -207,6 +207,45 @@ static void what_the_shutdown_tells_is_in_the_file(void **state)
     close(copy);
 }
 
+/* What a thread reads or writes at a time. */
+enum { PIECE = 15 * 4096 };
+
+static void on_read_say(struct loop_stream *stream, ssize_t size, void *bytes)
+{
+    if (size > 0)
+        say("%d", (int)size);
+    on_read(stream, size, bytes);
+}
+
+static void so_many_bytes_are_a_piece_and_one_more_is_another(void **state)
+{
+    int fd = make_file(fixture.content, PIECE);
+    assert_int_equal(0, loop_file_open(&fixture.file, fd, 0));
+    assert_int_equal(0, loop_read_start(&fixture.file.stream, on_read_say));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("61440 EOF");
+    fd = make_file(fixture.content, PIECE + 1);
+    assert_int_equal(0, loop_file_open(&fixture.other, fd, 0));
+    assert_int_equal(0, loop_read_start(&fixture.other.stream, on_read_say));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("61440 1 EOF");
+}
+
+static void a_write_of_one_byte_more_than_a_piece_is_written_whole(void **state)
+{
+    int fd = make_file("", 0), copy = dup(fd);
+    struct loop_buf buf = {fixture.content, PIECE + 1};
+    assert_int_equal(0, loop_file_open(&fixture.file, fd, 0));
+    assert_true(loop_write(&fixture.file.stream, &fixture.write, &buf, 1, NULL) >= 0);
+    assert_int_equal(1, fixture.write.left); /* the thread has a piece */
+    assert_int_equal(0, loop_shutdown(&fixture.file.stream, &fixture.shutdown, on_shutdown));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("OK");
+    assert_int_equal(PIECE + 1, pread(copy, fixture.arrived, SIZE, 0));
+    assert_memory_equal(fixture.content, fixture.arrived, PIECE + 1);
+    close(copy);
+}
+
 static void a_full_disk_is_told(void **state)
 {
     int fd = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -263,6 +302,37 @@ static void closing_leaves_threads_to_their_work(void **state)
     loop_close(&fixture.other.handle, NULL);
     assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
     assert_said("");
+}
+
+static void close_both(struct loop_task *task)
+{
+    (void)task;
+    loop_close(&fixture.file.handle, NULL);
+    loop_close(&fixture.other.handle, NULL);
+}
+
+/* The check phase, which the closing phase follows at once. */
+static void closing_right_before_the_closing_phase_leaves_them_too(void **state)
+{
+    struct loop_task task = {0};
+    open_content(0);
+    assert_int_equal(0, loop_file_open(&fixture.other, make_file("", 0), 0));
+    assert_int_equal(0, loop_read_start(&fixture.file.stream, on_read));
+    assert_true(loop_write_copy(&fixture.other.stream, fixture.content, SIZE) >= 0);
+    loop_immediate(*state, &task, close_both);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("");
+}
+
+static void who_stops_and_starts_again_reads_what_is_on_its_way(void **state)
+{
+    open_content(0);
+    assert_int_equal(0, loop_read_start(&fixture.file.stream, on_read));
+    loop_read_stop(&fixture.file.stream);
+    assert_int_equal(0, loop_read_start(&fixture.file.stream, on_read));
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_said("EOF");
+    assert_memory_equal(fixture.content, fixture.arrived, SIZE);
 }
 
 static void on_read_close(struct loop_stream *stream, ssize_t size, void *bytes)
@@ -341,12 +411,16 @@ static const struct CMUnitTest tests[] = {
     file_test(reading_begins_at_an_offset_or_at_the_files_own_position),
     file_test(what_is_read_ahead_waits_for_who_stopped),
     file_test(a_piece_is_taken_in_parts),
+    file_test(so_many_bytes_are_a_piece_and_one_more_is_another),
+    file_test(a_write_of_one_byte_more_than_a_piece_is_written_whole),
     file_test(a_file_that_has_grown_is_read_on),
     file_test(what_the_shutdown_tells_is_in_the_file),
     file_test(a_full_disk_is_told),
     file_test(a_file_is_copied_to_a_file),
     file_test(a_file_goes_through_a_socket),
     file_test(closing_leaves_threads_to_their_work),
+    file_test(closing_right_before_the_closing_phase_leaves_them_too),
+    file_test(who_stops_and_starts_again_reads_what_is_on_its_way),
     file_test(closing_in_the_callback_ends_it),
     file_test(a_file_at_work_is_not_detached),
     file_test(a_forked_child_is_rid_of_what_threads_did),

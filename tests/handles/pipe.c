@@ -806,6 +806,27 @@ static void descriptors_of_a_queued_write_wait_for_their_byte(void **state)
     close_pair(*state, &a, &b);
 }
 
+/* What is wrong with one write's descriptors is no other write's trouble. */
+static void descriptors_closed_before_their_turn_fail_their_write_alone(void **state)
+{
+    struct conn a, b;
+    int fd = dup(STDIN_FILENO);
+    struct loop_buf buf = {much, sizeof(much)};
+    open_pair(*state, &a, &b, NULL);
+    assert_int_equal(0, loop_pipe_receive_fds(&b.pipe));
+    assert_int_equal(1, loop_write(&a.pipe.stream, &a.writes[0], &buf, 1, on_write));
+    assert_int_equal(1, pass(&a, 1, &fd, 1));
+    assert_int_equal(1, loop_write_copy(&a.pipe.stream, "behind", 6));
+    close(fd);
+    assert_int_equal(0, loop_read_start(&b.pipe.stream, on_read_take));
+    while (b.bytes < sizeof(much) + 6)
+        run_turns(*state, 1);
+    assert_int_equal(0, b.taken_count);
+    run_turns(*state, 1);
+    assert_said("write-OK write-EBADF");
+    close_pair(*state, &a, &b);
+}
+
 static void on_read_take_one(struct loop_stream *stream, ssize_t size, void *bytes)
 {
     struct conn *conn = conn_of(stream);
@@ -1093,6 +1114,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(the_kernel_s_253_are_passed_and_not_one_more),
     virtual_test(descriptors_go_with_the_first_of_several_buffers),
     virtual_test(descriptors_of_a_queued_write_wait_for_their_byte),
+    virtual_test(descriptors_closed_before_their_turn_fail_their_write_alone),
     virtual_test(what_is_not_taken_is_closed_behind_the_callback),
     virtual_test(what_is_not_taken_is_closed_if_the_callback_closes_or_detaches),
     virtual_test(a_receiver_that_did_not_ask_gets_none),

@@ -408,6 +408,26 @@ static void bad_options_are_refused(void **state)
     assert_said("close-process");
 }
 
+/* A map that is one longer is refused above. */
+static void a_child_may_be_given_256_descriptors(void **state)
+{
+    static struct loop_stdio stdio[LOOP_STDIO_MAX];
+    struct job job;
+    struct loop_process_options options = {
+        .file = "sh",
+        .args = SH("test -e /proc/$$/fd/255 && test ! -e /proc/$$/fd/256"),
+        .stdio = stdio,
+        .stdio_count = LOOP_STDIO_MAX};
+    assert_int_equal(256, LOOP_STDIO_MAX);
+    for (size_t i = 0; i < LOOP_STDIO_MAX; i++)
+        stdio[i] = (struct loop_stdio){.kind = LOOP_STDIO_NULL};
+    init(*state, &job);
+    assert_int_equal(0, spawn(&job, &options));
+    run(*state);
+    assert_int_equal(1, job.exits);
+    assert_int_equal(0, job.exit_status);
+}
+
 /* For each number of descriptors that are left, up to what is needed. */
 static void try_with_few_descriptors(void **state)
 {
@@ -1029,43 +1049,45 @@ static void a_large_parent_starts_programs_too(void **state)
     print_message("# 20 programs: %.1f ms; with 256 MiB in memory: %.1f ms\n", small_ms, large_ms);
 }
 
+static const struct CMUnitTest tests[] = {
+    real_test(every_exit_status_arrives),
+    real_test(every_terminating_signal_arrives),
+    real_test(the_end_is_told_in_the_poll_phase_and_the_handle_needs_no_closing),
+    real_test(a_program_may_be_started_in_the_callback),
+    real_test(the_handle_may_be_freed_in_the_callback),
+    real_test(the_handle_may_be_closed_in_the_callback),
+    real_test(two_hundred_children_at_once),
+    real_test(an_unreferenced_process_keeps_no_loop_alive),
+    real_test(what_cannot_be_executed_is_told_by_the_call),
+    real_test(bad_options_are_refused),
+    real_test(a_child_may_be_given_256_descriptors),
+    real_test(without_descriptors_or_memory_nothing_is_started),
+    real_test(environment_and_directory_are_those_of_the_options),
+    real_test(a_name_without_a_slash_is_looked_for_in_the_path_of_the_child),
+    real_test(it_has_the_descriptors_of_its_map_and_no_other),
+    real_test(descriptors_that_stand_in_each_others_way_arrive_all_the_same),
+    real_test(output_and_errors_may_go_to_one_descriptor),
+    real_test(signals_are_at_their_defaults_and_the_mask_is_the_callers),
+    real_test(a_detached_child_has_a_session_and_another_may_have_a_group),
+    real_test(user_and_group_change_and_other_groups_are_dropped),
+    real_test(a_filter_is_written_to_and_read_from),
+    real_test(a_socket_goes_both_ways_and_is_half_closed),
+    real_test(a_child_that_closes_its_output_goes_on),
+    real_test(a_pipe_that_is_open_already_is_refused),
+    real_test(a_handle_closed_first_leaves_no_zombie),
+    real_test(a_child_whose_loop_is_finished_is_reaped_by_another),
+    real_test(a_handle_closed_behind_the_end_is_not_told),
+    real_test(a_handle_closed_by_another_of_its_batch_is_not_told),
+    real_test(a_group_is_killed_as_a_whole),
+    real_test(a_process_that_exists_can_be_waited_for),
+    real_test(an_adopted_child_of_ours_is_left_to_be_reaped),
+    real_test(a_child_that_somebody_else_has_reaped_has_ended_unknown),
+    real_test(a_forked_child_has_children_of_its_own),
+    real_test(two_threads_start_programs_at_once),
+    real_test(a_large_parent_starts_programs_too),
+};
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        real_test(every_exit_status_arrives),
-        real_test(every_terminating_signal_arrives),
-        real_test(the_end_is_told_in_the_poll_phase_and_the_handle_needs_no_closing),
-        real_test(a_program_may_be_started_in_the_callback),
-        real_test(the_handle_may_be_freed_in_the_callback),
-        real_test(the_handle_may_be_closed_in_the_callback),
-        real_test(two_hundred_children_at_once),
-        real_test(an_unreferenced_process_keeps_no_loop_alive),
-        real_test(what_cannot_be_executed_is_told_by_the_call),
-        real_test(bad_options_are_refused),
-        real_test(without_descriptors_or_memory_nothing_is_started),
-        real_test(environment_and_directory_are_those_of_the_options),
-        real_test(a_name_without_a_slash_is_looked_for_in_the_path_of_the_child),
-        real_test(it_has_the_descriptors_of_its_map_and_no_other),
-        real_test(descriptors_that_stand_in_each_others_way_arrive_all_the_same),
-        real_test(output_and_errors_may_go_to_one_descriptor),
-        real_test(signals_are_at_their_defaults_and_the_mask_is_the_callers),
-        real_test(a_detached_child_has_a_session_and_another_may_have_a_group),
-        real_test(user_and_group_change_and_other_groups_are_dropped),
-        real_test(a_filter_is_written_to_and_read_from),
-        real_test(a_socket_goes_both_ways_and_is_half_closed),
-        real_test(a_child_that_closes_its_output_goes_on),
-        real_test(a_pipe_that_is_open_already_is_refused),
-        real_test(a_handle_closed_first_leaves_no_zombie),
-        real_test(a_child_whose_loop_is_finished_is_reaped_by_another),
-        real_test(a_handle_closed_behind_the_end_is_not_told),
-        real_test(a_handle_closed_by_another_of_its_batch_is_not_told),
-        real_test(a_group_is_killed_as_a_whole),
-        real_test(a_process_that_exists_can_be_waited_for),
-        real_test(an_adopted_child_of_ours_is_left_to_be_reaped),
-        real_test(a_child_that_somebody_else_has_reaped_has_ended_unknown),
-        real_test(a_forked_child_has_children_of_its_own),
-        real_test(two_threads_start_programs_at_once),
-        real_test(a_large_parent_starts_programs_too),
-    };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

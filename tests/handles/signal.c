@@ -473,6 +473,50 @@ static void one_that_the_program_puts_over_ours_stays(void **state)
     set_handler(SIGUSR1, SIG_DFL);
 }
 
+static struct sigaction ours;
+
+/* As a program does that passes on what it has put itself over. */
+static void passing_handler(int number, siginfo_t *info, void *context)
+{
+    own_calls += 100;
+    ours.sa_sigaction(number, info, context);
+}
+
+static void own_handler_with_info(int number, siginfo_t *info, void *context)
+{
+    own_calls += info->si_signo == number && context ? 10 : 1000;
+}
+
+/* On a signal that nobody else here uses: where a program has put a handler of its own over ours
+ * once, and left it there, it is taken to call ours, and is not called by it. */
+static void who_still_calls_our_handler_reaches_the_one_before(void **state)
+{
+    struct sigaction with_info = {.sa_sigaction = own_handler_with_info, .sa_flags = SA_SIGINFO};
+    struct sigaction passing = {.sa_sigaction = passing_handler, .sa_flags = SA_SIGINFO};
+    struct sigaction plain = {.sa_handler = own_handler}, nothing = {.sa_handler = SIG_DFL};
+    const struct sigaction *before[] = {&plain, &with_info, &nothing};
+    const int calls[] = {101, 110, 100};
+    for (size_t i = 0; i < ARRAY_LENGTH(before); i++) {
+        struct ear a;
+        own_calls = 0;
+        assert_int_equal(0, sigaction(SIGURG, before[i], NULL));
+        listen_to(*state, &a, "a", SIGURG);
+        assert_int_equal(0, sigaction(SIGURG, &passing, &ours));
+        raise(SIGURG);
+        run_one_turn(*state);
+        assert_said("a-23");
+        assert_int_equal(100, own_calls);
+        loop_signal_stop(&a.signal);
+        own_calls = 0;
+        raise(SIGURG);
+        assert_int_equal(calls[i], own_calls);
+        assert_int_equal(0, sigaction(SIGURG, &ours, NULL)); /* as it was, to be taken away */
+        listen_to(*state, &a, "a", SIGURG);
+        loop_signal_stop(&a.signal);
+    }
+    set_handler(SIGURG, SIG_DFL);
+}
+
 static void an_ignored_signal_is_told_and_ignored_again(void **state)
 {
     struct ear a;
@@ -735,6 +779,7 @@ static void what_came_to_the_parent_is_not_told_to_its_child(void **state)
 struct server {
     struct loop_graceful graceful;
     struct loop_timer work;
+    struct loop_timer other;
     bool finish;
 };
 
@@ -794,6 +839,27 @@ static void without_a_callback_what_is_left_is_closed_all_the_same(void **state)
     raise(SIGINT);
     run(*state);
     assert_said("shutdown-2-1 work work");
+    loop_graceful_stop(&server.graceful);
+}
+
+static void close_both(struct loop_handle *handle, void *arg)
+{
+    struct server *server = arg;
+    say("late");
+    (void)handle;
+    loop_close(&server->work.handle, NULL);
+    loop_close(&server->other.handle, NULL);
+}
+
+static void what_is_closed_at_the_deadline_already_is_left_alone(void **state)
+{
+    struct server server = {.graceful.data = &server};
+    serve(*state, &server, 5 * LOOP_SEC, close_both);
+    loop_timer_init(*state, &server.other);
+    assert_int_equal(0, loop_timer_start(&server.other, 10 * LOOP_SEC, 0, on_work));
+    raise(SIGINT);
+    run(*state);
+    assert_said("shutdown-2-1 late");
     loop_graceful_stop(&server.graceful);
 }
 
@@ -857,6 +923,7 @@ int main(void)
         virtual_test(without_descriptors_or_memory_nothing_is_started),
         virtual_test(the_handler_that_the_program_had_is_back_with_the_last_stop),
         virtual_test(one_that_the_program_puts_over_ours_stays),
+        virtual_test(who_still_calls_our_handler_reaches_the_one_before),
         virtual_test(an_ignored_signal_is_told_and_ignored_again),
         virtual_test(two_loops_are_both_told),
         real_test(one_signal_reaches_the_loops_of_all_threads),
@@ -867,6 +934,7 @@ int main(void)
         virtual_test(a_server_that_finishes_in_time_just_ends),
         virtual_test(what_is_left_at_the_deadline_is_closed),
         virtual_test(without_a_callback_what_is_left_is_closed_all_the_same),
+        virtual_test(what_is_closed_at_the_deadline_already_is_left_alone),
         virtual_test(waiting_for_it_keeps_no_loop_alive),
         virtual_test(a_second_signal_ends_the_process),
     };

@@ -338,6 +338,19 @@ static int close_in_child_of_the_loop(void *arg)
     return loop_run(pair.loop, LOOP_RUN_DEFAULT) == 0 && loop_fini(pair.loop) == 0 ? 0 : 2;
 }
 
+/* What it stopped to want was not told to the kernel before the fork. */
+static int read_again_in_child(void *arg)
+{
+    (void)arg;
+    if (loop_after_fork(pair.loop) < 0)
+        return 1;
+    start_reading(&pair.reader);
+    raw_write(&pair, "child");
+    run_until_size(pair.loop, &pair.reader.size, 5);
+    close_pair(&pair);
+    return loop_fini(pair.loop) == 0 ? 0 : 2;
+}
+
 static void forked_from(void **state, int (*child)(void *arg))
 {
     begin_reader(state);
@@ -360,6 +373,17 @@ static void a_child_goes_on_with_its_copy(void **state)
 static void a_child_that_closes_leaves_the_parent_alone(void **state)
 {
     forked_from(state, close_in_child);
+}
+
+static void a_child_reads_what_was_stopped_just_before_it(void **state)
+{
+    begin_reader(state);
+    start_reading(&pair.reader);
+    turn(pair.loop);
+    loop_read_stop(&pair.reader.stream);
+    in_child(read_again_in_child, NULL);
+    start_reading(&pair.reader);
+    close_pair(&pair);
 }
 
 /* Non-blocking is a property of what parent and child share. */
@@ -415,6 +439,7 @@ int main(void)
         over(tcp, a_stream_may_be_closed_in_its_connect_callback),
         over_all(a_child_goes_on_with_its_copy),
         over_all(a_child_that_closes_leaves_the_parent_alone),
+        over_all(a_child_reads_what_was_stopped_just_before_it),
         over(unix, a_child_that_closes_leaves_the_parent_non_blocking),
         over(pipe, a_child_that_closes_leaves_the_parent_non_blocking),
         over(unix, a_descriptor_that_was_blocking_is_so_again),

@@ -366,6 +366,47 @@ static void without_memory_to_keep_what_was_read_the_copy_ends(void **state)
     close_relay(loop, &relay);
 }
 
+/* Of what comes at once more is left than may wait. */
+static void a_cap_that_is_too_low_for_what_is_kept_ends_the_copy(void **state)
+{
+    struct loop *loop = *state;
+    struct relay relay;
+    struct loop_stream_pipe pipe;
+    int little = 4096;
+    open_relay(loop, &relay, &pipe);
+    setsockopt(loop_stream_fd(&relay.to.pipe.stream), SOL_SOCKET, SO_SNDBUF, &little,
+               sizeof(little));
+    assert_int_equal(0, loop_stream_set_marks(&relay.to.pipe.stream, 1, 2, 30000, NULL));
+    for (int i = 0; i < 100; i++) {
+        pour(&relay);
+        run_turns(loop, 1);
+    }
+    assert_said("pipe-ENOBUFS-to");
+    assert_true(drain(&relay));
+    assert_int_equal(pipe.copied, relay.received);
+    close_relay(loop, &relay);
+}
+
+/* While nothing is read from it, its number becomes another file's, which cannot be watched. */
+static void a_side_that_cannot_be_read_on_ends_the_copy(void **state)
+{
+    struct loop *loop = *state;
+    struct relay relay;
+    struct loop_stream_pipe pipe;
+    open_relay(loop, &relay, &pipe);
+    fill(loop, &relay);
+    int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int number = loop_stream_fd(&relay.from.pipe.stream);
+    assert_int_equal(number, dup3(file, number, O_CLOEXEC));
+    close(file);
+    for (int i = 0; i < 100; i++) {
+        drain(&relay);
+        run_turns(loop, 1);
+    }
+    assert_said("pipe-EPERM-from");
+    close_relay(loop, &relay);
+}
+
 static void what_cannot_be_coupled_is_refused_and_nothing_is_read(void **state)
 {
     struct relay relay;
@@ -1024,6 +1065,8 @@ static const struct CMUnitTest tests[] = {
     virtual_test(an_error_of_the_side_that_is_written_says_so),
     virtual_test(an_error_while_something_is_kept_says_so_and_what_was_written),
     virtual_test(without_memory_to_keep_what_was_read_the_copy_ends),
+    virtual_test(a_cap_that_is_too_low_for_what_is_kept_ends_the_copy),
+    virtual_test(a_side_that_cannot_be_read_on_ends_the_copy),
     virtual_test(what_cannot_be_coupled_is_refused_and_nothing_is_read),
     virtual_test(streams_of_two_loops_are_not_coupled),
     virtual_test(nobody_else_reads_what_is_copied),

@@ -354,6 +354,27 @@ static void the_hard_cap_refuses_whole(void **state)
     close_pair(&pair);
 }
 
+/* Nothing is written before the loop runs: the kernel takes what it likes of the first. */
+static void by_default_16_mib_may_wait_and_not_a_byte_more(void **state)
+{
+    struct out a = {.name = "a"}, b = {.name = "b"};
+    begin_writer(state);
+    char *bytes = calloc(1, LOOP_WRITE_MAX + 1);
+    assert_non_null(bytes);
+    assert_int_equal(-ENOBUFS, put(&a, bytes, LOOP_WRITE_MAX + 1));
+    assert_int_equal(0, pair.writer.stream.queued);
+    fill(&pair.writer);
+    assert_int_equal(1, put(&a, bytes, LOOP_WRITE_MAX));
+    assert_int_equal(LOOP_WRITE_MAX, pair.writer.stream.queued);
+    assert_int_equal(-ENOBUFS, put(&b, bytes, 1));
+    assert_int_equal(0, loop_request_cancel(&a.write.request));
+    assert_int_equal(0, put(&b, bytes, 1));
+    drain_until(&b.done);
+    assert_said("a:ECANCELED:0 b:OK:1");
+    close_pair(&pair);
+    free(bytes);
+}
+
 static void drain_comes_once_at_the_low_mark(void **state)
 {
     struct out a = {.name = "a"}, b = {.name = "b"}, c = {.name = "c"};
@@ -616,12 +637,13 @@ static void copies_are_freed_by_close(void **state)
 }
 
 static bool refuse;
+static int refuse_behind; /* so many that are granted */
 
 static void *refusing_resize(void *ctx, void *memory, size_t size)
 {
     (void)ctx;
     if (size > 0)
-        return refuse ? NULL : realloc(memory, size);
+        return refuse && refuse_behind-- <= 0 ? NULL : realloc(memory, size);
     free(memory);
     return NULL;
 }
@@ -630,6 +652,7 @@ static void open_writer_without_memory(struct loop *loop)
 {
     struct loop_options options = {.allocator.resize = refusing_resize};
     refuse = false;
+    refuse_behind = 0;
     assert_int_equal(0, loop_init(loop, &options));
     memset(&pair, 0, sizeof(pair));
     open_writer(&pair, loop, SMALL);
@@ -654,6 +677,32 @@ static void without_memory_what_cannot_be_queued_is_refused(void **state)
     drain_until(&b.done);
     assert_said("a:OK:10 b:OK:10");
     refuse = false;
+    close_pair(&pair);
+    assert_int_equal(0, loop_fini(&loop));
+}
+
+/* The list is copied, and then there is no room for the descriptor's number in the loop's table. */
+static void without_memory_to_be_watched_nothing_is_queued(void **state)
+{
+    struct loop loop;
+    struct out a = {.name = "a"};
+    struct loop_buf bufs[5] = {{text, 1}, {text, 2}, {text, 3}, {text, 4}, {text, 5}};
+    (void)state;
+    open_writer_without_memory(&loop);
+    struct loop_stream *stream = &pair.writer.stream;
+    int fd = loop_stream_detach(stream), high = fcntl(fd, F_DUPFD_CLOEXEC, 300);
+    assert_true(high >= 300);
+    close(fd);
+    open_end(&loop, &pair.writer, "w", high);
+    fill(&pair.writer);
+    refuse_behind = 1;
+    refuse = true;
+    assert_int_equal(-ENOMEM, loop_write(stream, &a.write, bufs, 5, on_written));
+    assert_int_equal(0, stream->queued);
+    refuse = false;
+    assert_int_equal(0, loop_write(stream, &a.write, bufs, 5, on_written));
+    drain_until(&a.done);
+    assert_said("a:OK:15");
     close_pair(&pair);
     assert_int_equal(0, loop_fini(&loop));
 }
@@ -909,6 +958,7 @@ static const struct CMUnitTest tests[] = {
     over(unix, more_than_2_gib_go_in_several_calls),
     over_all(above_the_high_mark_a_write_says_so),
     over_all(the_hard_cap_refuses_whole),
+    over_all(by_default_16_mib_may_wait_and_not_a_byte_more),
     over_all(drain_comes_once_at_the_low_mark),
     over_all(marks_may_be_moved_meanwhile),
     over_all(wrong_marks_are_refused),
@@ -922,6 +972,7 @@ static const struct CMUnitTest tests[] = {
     over_all(copies_come_out_in_order_behind_other_writes),
     over_all(copies_are_freed_by_close),
     over_all(without_memory_what_cannot_be_queued_is_refused),
+    over_all(without_memory_to_be_watched_nothing_is_queued),
     over_all(a_try_takes_what_fits_and_waits_for_nobody),
     over_sockets(each_direction_ends_for_itself),
     over_all(a_shutdown_waits_for_the_queue),

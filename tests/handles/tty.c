@@ -196,6 +196,37 @@ static void a_master_that_did_not_block_never_does(void **state)
     close_pty(&screen);
 }
 
+/* A descriptor of /dev/tty is the terminal that it was opened for, but opened anew the name leads
+ * to the one of today. */
+static int open_what_has_changed(void *arg)
+{
+    struct screen *screens = arg;
+    struct loop *loop = screens[0].tty.handle.loop;
+    unsigned columns, rows;
+    signal(SIGHUP, SIG_IGN);
+    if (setsid() < 0 || ioctl(screens[0].slave, TIOCSCTTY, 0) < 0)
+        return 1;
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, TIOCNOTTY) < 0 || ioctl(screens[1].slave, TIOCSCTTY, 0) < 0)
+        return 2;
+    if (loop_after_fork(loop) < 0 || loop_tty_open(&screens[0].tty, fd) < 0)
+        return 3;
+    return loop_tty_size(&screens[0].tty, &columns, &rows) < 0 || columns != 91 ? 4 : 0;
+}
+
+static void a_terminal_whose_name_means_another_now_is_duplicated(void **state)
+{
+    struct screen screens[2];
+    struct winsize size = {.ws_col = 91, .ws_row = 17};
+    open_pty(&screens[0]);
+    open_pty(&screens[1]);
+    assert_int_equal(0, ioctl(screens[0].slave, TIOCSWINSZ, &size));
+    loop_tty_init(*state, &screens[0].tty);
+    in_child(open_what_has_changed, screens);
+    close_pty(&screens[0]);
+    close_pty(&screens[1]);
+}
+
 static void what_is_no_terminal_is_refused(void **state)
 {
     struct loop_tty tty;
@@ -1036,6 +1067,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(it_reads_and_writes_as_the_descriptor_did),
     virtual_test(a_master_is_duplicated_and_blocks_again_when_it_is_closed),
     virtual_test(a_master_that_did_not_block_never_does),
+    real_test(a_terminal_whose_name_means_another_now_is_duplicated),
     virtual_test(what_is_no_terminal_is_refused),
     virtual_test(a_terminal_whose_other_end_is_closed_cannot_be_opened),
     virtual_test(wrong_calls_are_refused_and_change_nothing),

@@ -985,6 +985,73 @@ static void nobody_overtakes_the_queue(void **state)
     run(*state);
 }
 
+static void segments_wait_behind_datagrams_and_others_behind_them(void **state)
+{
+    struct peer peer;
+    struct loop_udp_send first = {0}, last = {0};
+    struct loop_udp_send segments = {.request.data = (void *)(uintptr_t) "segments"};
+    int fd = open_pair(*state, &peer, "peer");
+    fill(&peer);
+    assert_int_equal(0, begin_send(&peer, &first, "a"));
+    assert_int_equal(0, loop_udp_send_segments(&peer.udp, &segments, "bbcc", 4, 2, NULL, on_sent));
+    assert_int_equal(0, begin_send(&peer, &last, "d"));
+    run_and_say_until_sent(&peer, fd);
+    assert_said("a=OK segments=OK d=OK got:a got:bb got:cc got:d");
+    close(fd);
+    close_peer(&peer);
+    run(*state);
+}
+
+static void each_that_waited_for_a_peer_that_has_gone_is_told(void **state)
+{
+    struct peer peer;
+    struct loop_udp_send sends[2] = {0};
+    int fd = open_pair(*state, &peer, "peer");
+    fill(&peer);
+    assert_int_equal(0, begin_send(&peer, &sends[0], "a"));
+    assert_int_equal(0, begin_send(&peer, &sends[1], "b"));
+    close(fd);
+    run(*state);
+    const char *words = said();
+    assert_non_null(strstr(words, "a=E"));
+    assert_non_null(strstr(words, "b=E"));
+    close_peer(&peer);
+    run(*state);
+}
+
+static void on_poll(struct loop_poll *poll, int status, uint32_t events)
+{
+    (void)poll;
+    (void)status;
+    (void)events;
+}
+
+/* Its number was given out again; there is no callback but those of the sends. */
+static void a_descriptor_closed_behind_a_handle_that_only_sends_is_told_to_the_sends(void **state)
+{
+    struct peer peer;
+    struct loop_poll poll;
+    struct loop_udp_send send = {0};
+    int ends[2], other = open_pair(*state, &peer, "peer");
+    fill(&peer);
+    assert_int_equal(0, begin_send(&peer, &send, "a"));
+    assert_int_equal(0, pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+    int fd = loop_udp_fd(&peer.udp);
+    assert_int_equal(fd, dup3(ends[0], fd, O_CLOEXEC));
+    loop_poll_init(*state, &poll, fd);
+    assert_int_equal(0, loop_poll_start(&poll, LOOP_READABLE, on_poll));
+    run_one_turn(*state);
+    run_one_turn(*state);
+    assert_said("a=EBADF");
+    assert_int_equal(-1, loop_udp_fd(&peer.udp));
+    loop_close(&poll.handle, NULL);
+    run(*state);
+    close(fd);
+    close(ends[0]);
+    close(ends[1]);
+    close(other);
+}
+
 static void a_send_without_a_callback_is_free_when_the_kernel_has_taken_it(void **state)
 {
     struct peer peer;
@@ -1196,6 +1263,29 @@ static void above_its_cap_the_queue_takes_nothing(void **state)
     close(fd);
     close_peer(&peer);
     run(*state);
+}
+
+static void by_default_16_mib_may_wait_and_not_a_byte_more(void **state)
+{
+    enum { SIZE = 65536, COUNT = LOOP_UDP_QUEUE_MAX / SIZE };
+    static char bytes[SIZE];
+    static struct loop_udp_send sends[COUNT];
+    struct loop_udp_send last = {0};
+    struct loop_buf buf = {bytes, SIZE};
+    struct peer peer;
+    int fd = open_pair(*state, &peer, "peer");
+    memset(sends, 0, sizeof(sends));
+    fill(&peer);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(0, loop_udp_send(&peer.udp, &sends[i], &buf, 1, NULL, NULL));
+    assert_int_equal(LOOP_UDP_QUEUE_MAX, peer.udp.queued);
+    assert_int_equal(-ENOBUFS, begin_send(&peer, &last, "x"));
+    assert_int_equal(0, begin_send(&peer, &last, ""));
+    assert_int_equal(COUNT + 1, peer.udp.queued_count);
+    close_peer(&peer);
+    run(*state);
+    assert_said("=ECANCELED");
+    close(fd);
 }
 
 static void *no_memory(void *ctx, void *memory, size_t size)
@@ -1822,6 +1912,9 @@ static const struct CMUnitTest tests[] = {
     virtual_test(what_the_kernel_has_no_room_for_is_sent_later_in_order),
     virtual_test(a_long_queue_is_sent_in_order),
     virtual_test(nobody_overtakes_the_queue),
+    virtual_test(segments_wait_behind_datagrams_and_others_behind_them),
+    virtual_test(each_that_waited_for_a_peer_that_has_gone_is_told),
+    virtual_test(a_descriptor_closed_behind_a_handle_that_only_sends_is_told_to_the_sends),
     virtual_test(a_send_without_a_callback_is_free_when_the_kernel_has_taken_it),
     virtual_test(a_queued_send_can_be_cancelled_once),
     real_test(cancelling_the_last_of_the_queue_lets_the_loop_end),
@@ -1831,6 +1924,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(a_handle_may_be_closed_in_the_callback_of_a_send),
     virtual_test(a_request_may_be_used_again_or_freed_in_its_callback),
     virtual_test(above_its_cap_the_queue_takes_nothing),
+    real_test(by_default_16_mib_may_wait_and_not_a_byte_more),
     virtual_test(without_memory_nothing_is_started),
     virtual_test(a_request_in_flight_is_not_started_again),
     virtual_test(many_are_tried_at_once_up_to_the_first_that_fails),

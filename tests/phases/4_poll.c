@@ -11,6 +11,8 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -380,6 +382,48 @@ static void more_events_than_a_batch_holds_all_arrive(void **state)
     assert_int_equal(0, loop_fini(&small));
 }
 
+static int told;
+
+static void count_and_stop(struct loop_poll *poll, int status, uint32_t events)
+{
+    (void)status;
+    (void)events;
+    told++;
+    loop_poll_stop(poll);
+}
+
+/* Copies of one descriptor that is always readable, so many that one has to wait for its turn. */
+static void by_default_a_batch_holds_1024_events(void **state)
+{
+    enum { BATCH = 1024 };
+    static struct loop_poll polls[BATCH + 1];
+    struct rlimit before, many;
+    struct loop *loop = *state;
+    assert_int_equal(BATCH, loop->options.events_max);
+    getrlimit(RLIMIT_NOFILE, &before);
+    many = before;
+    many.rlim_cur = before.rlim_max;
+    if (before.rlim_max < 2 * BATCH || setrlimit(RLIMIT_NOFILE, &many) < 0)
+        skip();
+    int fd = eventfd(1, EFD_CLOEXEC);
+    assert_true(fd >= 0);
+    for (int count = BATCH; count <= BATCH + 1; count++) {
+        told = 0;
+        for (int i = 0; i < count; i++) {
+            loop_poll_init(loop, &polls[i], fcntl(fd, F_DUPFD_CLOEXEC, 0));
+            assert_int_equal(0, loop_poll_start(&polls[i], LOOP_READABLE, count_and_stop));
+        }
+        turn(loop);
+        assert_int_equal(BATCH, told);
+        turn(loop);
+        assert_int_equal(count, told);
+        for (int i = 0; i < count; i++)
+            close(polls[i].watcher.fd);
+    }
+    close(fd);
+    setrlimit(RLIMIT_NOFILE, &before);
+}
+
 static void wake_up(struct loop_timer *timer)
 {
     send_byte(timer->handle.data);
@@ -430,6 +474,7 @@ int main(void)
         real_test(nothing_comes_from_a_dup_after_stop),
         real_test(a_callback_may_close_every_handle),
         real_test(more_events_than_a_batch_holds_all_arrive),
+        real_test(by_default_a_batch_holds_1024_events),
         real_test(a_sleeping_loop_is_woken_by_a_descriptor),
         real_test(a_spinning_loop_finds_what_a_sleeping_one_would),
     };

@@ -1273,6 +1273,31 @@ static void without_memory_for_an_answer_each_is_told_so_once(void **state)
     end(loop);
 }
 
+static void on_no_name(struct loop_getnameinfo *req)
+{
+    (void)req;
+    say("name");
+}
+
+static void a_full_pool_refuses_the_names_of_addresses(void **state)
+{
+    struct loop_work blocker = {0}, waiting = {0};
+    struct loop_getnameinfo req = {0};
+    struct loop_address address;
+    struct loop_pool_options options = {.threads_max = 1, .queue_max = 1};
+    begin_with(*state, &options);
+    assert_int_equal(0, loop_address_parse(&address, "127.0.0.1", 80));
+    submit(&blocker, wait_at_the_gate);
+    await_arrivals(1);
+    submit(&waiting, wait_at_the_gate);
+    assert_int_equal(-EAGAIN, loop_getnameinfo(*state, &req, &address, 0, on_no_name));
+    assert_int_equal(-EALREADY, loop_request_cancel(&req.request));
+    let_work_pass(2);
+    run(*state);
+    assert_said("");
+    end(*state);
+}
+
 static void a_full_pool_refuses_look_ups_but_not_addresses_or_sharing(void **state)
 {
     struct loop_work blocker = {0};
@@ -1610,6 +1635,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(without_memory_nothing_is_started),
     virtual_test(without_memory_for_an_answer_each_is_told_so_once),
     virtual_test(a_full_pool_refuses_look_ups_but_not_addresses_or_sharing),
+    virtual_test(a_full_pool_refuses_the_names_of_addresses),
     virtual_test(numbers_are_written_down_without_a_thread),
     virtual_test(localhost_is_found_by_its_address),
     virtual_test(an_address_without_a_name_is_told_so),

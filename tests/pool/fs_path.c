@@ -346,6 +346,27 @@ static void buffers_are_written_as_one(void **state)
     end();
 }
 
+static void *no_memory(void *ctx, void *memory, size_t size)
+{
+    (void)ctx;
+    (void)memory;
+    (void)size;
+    return NULL;
+}
+
+static void without_memory_to_gather_them_buffers_are_not_written(void **state)
+{
+    struct loop_buf bufs[] = {{"one", 3}, {"two", 3}};
+    begin(state);
+    struct loop_allocator before = loop->options.allocator;
+    loop->options.allocator.resize = no_memory;
+    assert_int_equal(-ENOMEM, loop_fs_writev(loop, fresh(), 0, bufs, 2, -1, on_fs));
+    loop->options.allocator = before;
+    assert_false(loop_alive(loop));
+    end();
+    assert_int_equal(0, op.calls);
+}
+
 static void cancelled_reading_leaves_the_rooms_alone(void **state)
 {
     char a[4] = "same";
@@ -478,6 +499,8 @@ static void refused_arguments_start_nothing(void **state)
     assert_int_equal(-EINVAL, loop_fs_stat(loop, NULL, "x", on_fs));
     assert_int_equal(-EINVAL, loop_fs_stat(loop, fs, NULL, on_fs));
     assert_int_equal(-EINVAL, loop_fs_stat(loop, fs, "x", NULL));
+    assert_int_equal(-EINVAL, loop_fs_utimes(loop, fs, "x", NULL, on_fs));
+    assert_int_equal(-EINVAL, loop_fs_lutimes(loop, fs, "x", NULL, on_fs));
     assert_int_equal(-EINVAL, loop_fs_rename(loop, fs, "x", NULL, 0, on_fs));
     assert_int_equal(-EINVAL, loop_fs_symlink(loop, fs, NULL, "x", on_fs));
     assert_int_equal(-EINVAL, loop_fs_rm(loop, fs, "x", 4, on_fs));
@@ -600,6 +623,7 @@ int main(void)
         real_test(owners_are_changed_by_who_may),
         real_test(rooms_are_filled_one_after_the_other),
         real_test(buffers_are_written_as_one),
+        real_test(without_memory_to_gather_them_buffers_are_not_written),
         real_test(cancelled_reading_leaves_the_rooms_alone),
         real_test(sendfile_moves_bytes_to_files_and_sockets),
         real_test(positions_go_beyond_four_gibibytes),

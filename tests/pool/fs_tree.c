@@ -235,6 +235,49 @@ static void a_directory_swapped_for_a_link_leads_nowhere(void **state)
     end();
 }
 
+enum { SWAPPED = 2000 };
+
+/* From the end of what a thread of the pool is to remove, once that has begun. */
+static void *swap_for_files(void *arg)
+{
+    struct swapper *swapper = arg;
+    while (access(swapper->link, F_OK) == 0)
+        ;
+    for (int i = SWAPPED; i-- > 0;) {
+        char name[600];
+        snprintf(name, sizeof(name), "%s/%d", swapper->directory, i);
+        if (rmdir(name) == 0)
+            close(open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    }
+    return NULL;
+}
+
+static void directories_swapped_for_files_are_removed_or_given_up(void **state)
+{
+    struct swapper swapper = {.over = false};
+    char name[32];
+    begin(state);
+    assert_int_equal(0, mkdir(in_folder("d"), 0755));
+    for (int i = 0; i < SWAPPED; i++) {
+        snprintf(name, sizeof(name), "d/%d", i);
+        assert_int_equal(0, mkdir(in_folder(name), 0755));
+    }
+    snprintf(swapper.directory, sizeof(swapper.directory), "%s", in_folder("d"));
+    DIR *entries = opendir(in_folder("d")); /* what comes first */
+    const struct dirent *entry;
+    while ((entry = readdir(entries)) && entry->d_name[0] == '.')
+        ;
+    assert_non_null(entry);
+    snprintf(swapper.link, sizeof(swapper.link), "%s/%.32s", in_folder("d"), entry->d_name);
+    closedir(entries);
+    assert_int_equal(0, pthread_create(&swapper.thread, NULL, swap_for_files, &swapper));
+    ssize_t result = removed(in_folder("d"), LOOP_FS_RECURSIVE);
+    assert_true(result == 0 || result == -ENOTEMPTY);
+    pthread_join(swapper.thread, NULL);
+    removed(in_folder("d"), LOOP_FS_RECURSIVE | LOOP_FS_FORCE);
+    end();
+}
+
 static void *fill_again(void *arg)
 {
     struct swapper *swapper = arg;
@@ -340,6 +383,62 @@ static void on_names(struct loop_fs *fs)
     on_fs(fs);
     for (ssize_t i = 0; i < fs->result; i++)
         say("%s:%d", fs->entries[i].name, fs->entries[i].type);
+}
+
+/* Links of one file, with names as long as can be: 280 bytes each, in 64 MiB. */
+static bool link_many(int directory, int from, int to)
+{
+    char name[256], number[16];
+    memset(name, 'x', 255);
+    name[255] = '\0';
+    for (int i = from; i < to; i++) {
+        snprintf(number, sizeof(number), "%07d", i);
+        memcpy(name, number, 7);
+        if (linkat(directory, "file", directory, name, 0) < 0)
+            return false;
+    }
+    return true;
+}
+
+/* While a thread is at it, which has so much to do that it is seen. */
+static void cancel_at_work(void)
+{
+    struct loop_pool_stats stats;
+    do
+        loop_pool_stats(pool, &stats);
+    while (stats.of[LOOP_POOL_FS].running == 0);
+    assert_int_equal(0, loop_request_cancel(&op.fs.request));
+    run_to_end();
+    assert_int_equal(-ECANCELED, op.result);
+    wait_for_the_pool();
+}
+
+static void a_directory_of_64_mib_is_listed_whole_and_a_larger_one_is_refused(void **state)
+{
+    enum { FITS = 239000, IS_TOO_MANY = 239700 };
+    begin(state);
+    char path[] = "/dev/shm/libloop-XXXXXX";
+    if (!mkdtemp(path)) {
+        end();
+        skip();
+    }
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    close(openat(directory, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    bool has_room = link_many(directory, 0, FITS);
+    if (has_room)
+        assert_int_equal(FITS + 1, did(loop_fs_scandir(loop, fresh(), path, on_fs)));
+    has_room = has_room && link_many(directory, FITS, IS_TOO_MANY);
+    if (has_room)
+        assert_int_equal(-EFBIG, did(loop_fs_scandir(loop, fresh(), path, on_fs)));
+    assert_int_equal(0, loop_fs_scandir(loop, fresh(), path, on_fs));
+    cancel_at_work();
+    assert_int_equal(0, loop_fs_rm(loop, fresh(), path, LOOP_FS_RECURSIVE, on_fs));
+    cancel_at_work();
+    close(directory);
+    assert_int_equal(0, removed(path, LOOP_FS_RECURSIVE));
+    end();
+    if (!has_room)
+        skip();
 }
 
 static void an_entry_has_its_name_and_its_type(void **state)
@@ -793,8 +892,10 @@ int main(void)
         real_test(a_wide_tree_is_removed),
         real_test(links_in_a_tree_are_removed_and_not_followed),
         real_test(a_directory_swapped_for_a_link_leads_nowhere),
+        real_test(directories_swapped_for_files_are_removed_or_given_up),
         real_test(a_tree_that_somebody_fills_is_removed_or_given_up),
         real_test(ten_thousand_entries_come_each_once_in_batches_of_any_size),
+        real_test(a_directory_of_64_mib_is_listed_whole_and_a_larger_one_is_refused),
         real_test(an_entry_has_its_name_and_its_type),
         real_test(a_copy_has_the_bytes_and_the_mode),
         real_test(holes_are_copied_as_holes),

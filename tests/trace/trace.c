@@ -13,7 +13,9 @@
  * SPDX-License-Identifier: MIT */
 #include "test.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -847,6 +849,70 @@ static void the_names_of_static_functions_are_found(void **state)
     assert_string_equal("loop_function_name", name);
 }
 
+/* So long that no more than 119 letters of it are kept. */
+#define TEN "abcdefghij"
+static void long_one(void) __asm__(TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "k");
+
+static void long_one(void)
+{
+    say("!!");
+}
+
+static void a_name_of_more_than_119_letters_is_cut_there(void **state)
+{
+    char name[256];
+    (void)state;
+    loop_function_name(long_one, name, sizeof(name));
+    assert_int_equal(119, strlen(name));
+    assert_memory_equal(TEN TEN, name, 20);
+}
+
+/* Distributions strip them, but for what is exported. */
+static void the_names_of_a_library_are_found_without_its_symbol_table(void **state)
+{
+    char name[64];
+    (void)state;
+    loop_function_name((loop_function)rand, name, sizeof(name));
+    assert_string_equal("rand", name);
+}
+
+/* A copy of the library that the address is of, in which nothing tells where its sections are. */
+static void *open_without_sections(loop_function function, char *path)
+{
+    static char bytes[1 << 20];
+    Dl_info info;
+    if (!dladdr((void *)(uintptr_t)function, &info))
+        return NULL;
+    int from = open(info.dli_fname, O_RDONLY | O_CLOEXEC);
+    ssize_t size = from < 0 ? -1 : read(from, bytes, sizeof(bytes));
+    close(from);
+    if (size < (ssize_t)sizeof(ElfW(Ehdr)) || size == sizeof(bytes))
+        return NULL;
+    ElfW(Ehdr) header;
+    memcpy(&header, bytes, sizeof(header));
+    header.e_shoff = header.e_shnum = header.e_shstrndx = 0;
+    memcpy(bytes, &header, sizeof(header));
+    int to = mkostemp(path, O_CLOEXEC);
+    assert_int_equal(size, write(to, bytes, (size_t)size));
+    close(to);
+    void *library = dlopen(path, RTLD_LAZY | RTLD_LOCAL);
+    unlink(path);
+    return library;
+}
+
+static void a_library_without_sections_has_no_names(void **state)
+{
+    char name[64], path[] = "/tmp/loop-trace-XXXXXX";
+    (void)state;
+    void *library = open_without_sections((loop_function)_assert_true, path);
+    void *function = library ? dlsym(library, "_assert_true") : NULL;
+    if (!function)
+        skip();
+    loop_function_name((loop_function)(uintptr_t)function, name, sizeof(name));
+    assert_string_equal("?", name);
+    dlclose(library);
+}
+
 static void an_address_that_is_no_function_has_no_name(void **state)
 {
     static const uintptr_t bad[] = {0, 1, 4096, UINTPTR_MAX};
@@ -1264,6 +1330,9 @@ static const struct CMUnitTest tests[] = {
     virtual_test(a_timer_says_how_late_it_is),
     real_test(a_busy_loop_makes_timers_late_on_the_real_clock),
     virtual_test(the_names_of_static_functions_are_found),
+    virtual_test(a_name_of_more_than_119_letters_is_cut_there),
+    virtual_test(the_names_of_a_library_are_found_without_its_symbol_table),
+    virtual_test(a_library_without_sections_has_no_names),
     virtual_test(an_address_that_is_no_function_has_no_name),
     virtual_test(a_name_is_cut_at_the_size_of_its_buffer),
     virtual_test(a_long_name_is_cut_nowhere_else),
