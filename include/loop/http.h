@@ -109,14 +109,16 @@ struct loop_http_server {
 
     /* private */
     struct loop_link listeners;
-    struct loop_link idle;   /* connections between two requests */
-    struct loop_link busy;   /* all others */
-    struct loop_link gone;   /* exchanges whose connection has gone and which are not ended yet */
-    struct loop_link spares; /* memory of exchanges, for the next */
+    struct loop_link idle;     /* connections between two requests */
+    struct loop_link busy;     /* all others */
+    struct loop_link upgraded; /* links that speak another protocol by now */
+    struct loop_link gone;     /* exchanges whose connection has gone and which are not ended yet */
+    struct loop_link spares;   /* memory of exchanges, for the next */
     uint32_t spare_count;
     bool closing;
-    uint64_t date_s; /* of date, or 0 */
-    char date[64];   /* the Date header, made once a second */
+    uint64_t closed_ns; /* when that began */
+    uint64_t date_s;    /* of date, or 0 */
+    char date[64];      /* the Date header, made once a second */
     struct loop_timer grace;
     uint64_t grace_due_ns;
     loop_http_close_cb close_cb;
@@ -173,10 +175,12 @@ LOOP_API int loop_http_listen_fd(struct loop_http_server *server, int fd);
 /* The port of the first listener; 0: none, or it has no port. */
 LOOP_API uint16_t loop_http_server_port(const struct loop_http_server *server);
 
-/* Listens no more, closes connections that wait for a request, lets those under way end, and says
- * "Connection: close" in their responses. What is left after grace_ns is reset. cb (may be NULL)
- * comes when all connections are closed and all responses ended. Called again, it can only shorten
- * the time (cb of the first call counts). grace_ns 0: at once; LOOP_NEVER: however long. */
+/* Listens no more, lets what is under way end, and says "Connection: close" in the responses.
+ * Connections that wait for a request are closed after half a second more, since one may be on its
+ * way, and would be lost. Event streams (loop/http/events.h) end at once, and WebSockets are closed
+ * with 1001. What is left after grace_ns is reset. cb (may be NULL) comes when all connections are
+ * closed, all responses ended, and all WebSockets told. Called again, it can only shorten the time
+ * (cb of the first call counts). grace_ns 0: at once; LOOP_NEVER: however long. */
 LOOP_API void loop_http_server_close(struct loop_http_server *server, uint64_t grace_ns,
                                      loop_http_close_cb cb);
 

@@ -161,8 +161,9 @@ LOOP_API bool loop_websocket_wanted(const struct loop_http_request *req);
  * check_origin; and if that is NULL, have the host of the request. Without an Origin it is no
  * browser, and is let in: check_origin is asked all the same, with NULL.
  *
- * The server knows no more of the connection: its limits, its statistics and its close do not hold
- * for it. */
+ * The limits and the statistics of the server do not hold for the connection any more, its close
+ * does: the socket is closed with LOOP_WEBSOCKET_GOING_AWAY, and when the time is over it is reset;
+ * the server's close callback comes behind on_close. */
 LOOP_API int loop_websocket_accept(struct loop_http_response *res, struct loop_websocket *ws,
                                    const struct loop_websocket_options *options);
 

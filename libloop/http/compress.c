@@ -101,12 +101,33 @@ static void weaken_tag(struct exchange *exchange)
         loop_http_set_header(&exchange->res, "ETag", weak);
 }
 
+/* A part of these bytes cannot be asked for: they are not the file's. */
+static void refuse_ranges(struct exchange *exchange)
+{
+    if (response_find(exchange, "accept-ranges"))
+        loop_http_set_header(&exchange->res, "Accept-Ranges", "none");
+}
+
+static int mark_encoded(struct exchange *exchange)
+{
+    int error = loop_http_add_header(&exchange->res, "Content-Encoding", "gzip");
+    if (error < 0)
+        return error;
+    weaken_tag(exchange);
+    refuse_ranges(exchange);
+    return 0;
+}
+
+void compress_vary(struct exchange *exchange, uint64_t size)
+{
+    if (is_worth_it(exchange, size))
+        tell_caches(exchange);
+}
+
 void compress_tag(struct exchange *exchange, uint64_t size)
 {
-    if (!is_worth_it(exchange, size))
-        return;
-    tell_caches(exchange);
-    if (accepts_encoding(&exchange->req, "gzip"))
+    compress_vary(exchange, size);
+    if (compress_would(exchange, size))
         weaken_tag(exchange);
 }
 
@@ -156,9 +177,11 @@ char *compress_whole(struct exchange *exchange, const void **bytes, size_t *size
     size_t packed_size;
     if (accepts_encoding(&exchange->req, "gzip"))
         packed = pack(*bytes, *size, &packed_size);
+    if (packed && mark_encoded(exchange) < 0) {
+        free(packed);
+        packed = NULL;
+    }
     if (packed) {
-        weaken_tag(exchange);
-        loop_http_add_header(&exchange->res, "Content-Encoding", "gzip");
         exchange->length = (int64_t)packed_size;
         *bytes = packed;
         *size = packed_size;
@@ -168,41 +191,6 @@ char *compress_whole(struct exchange *exchange, const void **bytes, size_t *size
 }
 
 /* --- piece by piece --- */
-
-void compress_begin(struct exchange *exchange)
-{
-    if (!exchange->req.server->options.compress || exchange->res.status == 304)
-        return;
-    uint64_t size = exchange->length >= 0 ? (uint64_t)exchange->length : UINT64_MAX;
-    bool would = compress_would(exchange, size);
-    compress_tag(exchange, size);
-    if (!would)
-        return;
-    if (strcmp(exchange->req.method, "HEAD") == 0) {
-        exchange->length = -1; /* of what GET would get */
-        return;
-    }
-    struct compressor *compressor =
-        atomic_load(&compressors) < COMPRESSORS_MAX ? calloc(1, sizeof(*compressor)) : NULL;
-    if (!compressor || !begin(&compressor->stream) ||
-        loop_http_add_header(&exchange->res, "Content-Encoding", "gzip") < 0) {
-        free(compressor);
-        return;
-    }
-    atomic_fetch_add(&compressors, 1);
-    compressor->exchange = exchange;
-    exchange->compressor = compressor;
-}
-
-void compress_free(struct compressor *compressor)
-{
-    if (!compressor)
-        return;
-    atomic_fetch_sub(&compressors, 1);
-    loop_task_cancel(&compressor->flush);
-    deflateEnd(&compressor->stream);
-    free(compressor);
-}
 
 /* Gives on what there is; false: the link took an error. */
 static int squeeze(struct compressor *compressor, const void *bytes, size_t size, int flush)
@@ -231,13 +219,61 @@ static void on_flush(struct loop_task *task)
         squeeze(compressor, NULL, 0, Z_SYNC_FLUSH);
 }
 
-/* The flush is queued before the link queues the tick that sends, so it comes first. */
+/* Of a head and the first piece, the flush is queued before the link queues the tick that sends, so
+ * that both leave together. */
 static void flush_soon(struct compressor *compressor)
 {
     if (compressor->flushing)
         return;
     compressor->flushing = true;
     loop_next_tick(compressor->exchange->req.server->loop, &compressor->flush, on_flush);
+}
+
+static struct compressor *new_compressor(void)
+{
+    if (atomic_load(&compressors) >= COMPRESSORS_MAX)
+        return NULL;
+    struct compressor *compressor = calloc(1, sizeof(*compressor));
+    if (compressor && begin(&compressor->stream)) {
+        atomic_fetch_add(&compressors, 1);
+        return compressor;
+    }
+    free(compressor);
+    return NULL;
+}
+
+void compress_free(struct compressor *compressor)
+{
+    if (!compressor)
+        return;
+    atomic_fetch_sub(&compressors, 1);
+    loop_task_cancel(&compressor->flush);
+    deflateEnd(&compressor->stream);
+    free(compressor);
+}
+
+void compress_begin(struct exchange *exchange)
+{
+    if (!exchange->req.server->options.compress || exchange->res.status == 304)
+        return;
+    uint64_t size = exchange->length >= 0 ? (uint64_t)exchange->length : UINT64_MAX;
+    bool would = compress_would(exchange, size);
+    compress_vary(exchange, size);
+    if (!would)
+        return;
+    if (strcmp(exchange->req.method, "HEAD") == 0) {
+        if (mark_encoded(exchange) == 0)
+            exchange->length = -1; /* of what GET would get */
+        return;
+    }
+    struct compressor *compressor = new_compressor();
+    if (!compressor || mark_encoded(exchange) < 0) {
+        compress_free(compressor);
+        return;
+    }
+    compressor->exchange = exchange;
+    exchange->compressor = compressor;
+    flush_soon(compressor);
 }
 
 int compress_write(struct exchange *exchange, const void *bytes, size_t size)

@@ -17,16 +17,18 @@ int encoding_weight(const char *value, const char *encoding);
 /* Whether it takes the encoding, and no less gladly than the thing as it is. */
 bool accepts_encoding(const struct loop_http_request *req, const char *encoding);
 
-/* Whether a body of so many bytes (-1: not known) with the headers that are set will be compressed.
- */
+/* Whether a body of so many bytes with the headers that are set will be compressed. UINT64_MAX: the
+ * size is not known. */
 bool compress_would(const struct exchange *exchange, uint64_t size);
 
 /* Called before the head is sent. Sets the headers that tell, and makes the compressor if there is
  * to be one. */
 void compress_begin(struct exchange *exchange);
 
-/* The headers alone, for an answer without a body. */
+/* The headers alone, for an answer without a body: all of them, or what tells caches that others
+ * may get another. */
 void compress_tag(struct exchange *exchange, uint64_t size);
+void compress_vary(struct exchange *exchange, uint64_t size);
 
 /* Bytes of the body, before the head is sent: all of them at once. *bytes and *size become what is
  * to be sent, and what is returned is to be freed then; NULL: as it is. */

@@ -67,13 +67,6 @@ void connection_finish(struct loop_http_connection *conn)
         connection_linger(conn);
 }
 
-void connection_end(struct loop_http_connection *conn)
-{
-    conn->last = true;
-    if (conn->phase == CONNECTION_IDLE)
-        link_close(conn->wire);
-}
-
 void connection_destroy(struct loop_http_connection *conn)
 {
     struct loop_http_server *server = conn->server;
@@ -140,7 +133,9 @@ static void on_ended(struct link *wire, int status)
 {
     struct loop_http_connection *conn = of_wire(wire);
     conn->eof = true;
-    if (status == LOOP_EOF && (conn->phase == CONNECTION_DONE || conn->input.size > 0))
+    bool endless = conn->exchange && conn->exchange->endless;
+    bool waits = conn->phase == CONNECTION_DONE || conn->input.size > 0;
+    if (status == LOOP_EOF && waits && !endless)
         return;
     connection_cut_short(conn);
 }
@@ -150,6 +145,8 @@ static void on_drained(struct link *wire)
     struct loop_http_connection *conn = of_wire(wire);
     struct exchange *exchange = conn->exchange;
     connection_watch(conn);
+    if (conn->phase == CONNECTION_IDLE && conn->input.size > 0)
+        connection_go_on(conn);
     if (!exchange || !exchange->drain_cb)
         return;
     loop_http_response_cb drain_cb = exchange->drain_cb;
@@ -174,8 +171,10 @@ static const struct link_user user = {on_bytes, on_ended, on_drained, on_closed}
 
 const struct loop_address *connection_peer(struct loop_http_connection *conn)
 {
-    if (conn->peer.size == 0 && loop_tcp_peer(&conn->wire->tcp, &conn->peer) < 0)
-        conn->peer.size = 0;
+    struct loop_address *peer = &conn->peer;
+    bool known = peer->size > 0 || loop_tcp_peer(&conn->wire->tcp, peer) == 0;
+    if (!known || peer->any.sa_family == AF_UNIX) /* whose address says nothing */
+        peer->size = 0;
     return &conn->peer;
 }
 

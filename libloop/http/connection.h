@@ -18,7 +18,8 @@ enum {
     SPARES_MAX = 64,         /* exchanges whose memory is kept */
 };
 
-#define LINGER_NS (2 * LOOP_SEC) /* for a peer to read what it was told before it is cut off */
+#define LAST_CALL_NS (500 * LOOP_MS) /* for a request on its way when the server closes */
+#define LINGER_NS    (2 * LOOP_SEC)  /* for a peer to read what it was told before it is cut off */
 
 enum connection_phase {
     CONNECTION_IDLE,    /* between messages */
@@ -48,6 +49,7 @@ struct loop_http_connection {
     enum connection_phase phase;
     bool advancing; /* parse() is on the stack */
     bool ticking;
+    bool idle;  /* it is on server->idle */
     bool last;  /* no request after this one */
     bool eof;   /* the peer sends no more */
     bool taken; /* the link has another user; free it when parse() returns */
@@ -59,6 +61,15 @@ enum body_state {
     BODY_READING,
     BODY_PAUSED,
     BODY_OVER, /* its end or an error was told, or there is none */
+};
+
+/* Somebody who has to know when an exchange is over, or its server closes. Its own memory. */
+struct exchange_hook {
+    struct exchange_hook *next;
+    /* The exchange goes, and so does the hook: the last call. The request can still be read. */
+    void (*gone)(struct exchange_hook *hook);
+    /* The server closes: ends the response, if that has no end of its own. May be NULL. */
+    void (*leave)(struct exchange_hook *hook);
 };
 
 enum framing { FRAMING_NONE, FRAMING_LENGTH, FRAMING_CHUNKED, FRAMING_CLOSE };
@@ -94,12 +105,14 @@ struct exchange {
     int64_t left;
     int from_status;
     loop_http_sent_cb sent_cb;
+    struct exchange_hook *hooks;
     struct compressor *compressor; /* NULL: the body goes as it is */
     struct loop_address peer;      /* once the connection has gone */
     bool answered;                 /* by the library: what the program says is dropped */
     bool typed;                    /* "content-type" was set */
     bool encoded;                  /* "content-encoding" was set */
     bool ended;                    /* by the program */
+    bool endless;                  /* a peer that has sent its last byte has gone */
     bool telling;                  /* a callback of its end is on the stack: do not free */
 };
 
@@ -121,7 +134,6 @@ void server_end_if_done(struct loop_http_server *server);
 /* connection.c: its life */
 void connection_open(struct loop_http_server *server, struct link *wire);
 void connection_enter(struct loop_http_connection *conn, enum connection_phase phase);
-void connection_end(struct loop_http_connection *conn); /* no more requests; closes if it is idle */
 void connection_finish(struct loop_http_connection *conn);    /* all was said */
 void connection_linger(struct loop_http_connection *conn);    /* and the peer has yet to read it */
 void connection_lose(struct loop_http_connection *conn);      /* the peer has gone, or must go */
@@ -148,6 +160,9 @@ void exchange_refuse(struct exchange *exchange, int status); /* the library answ
 void exchange_lost(struct exchange *exchange);               /* the peer has gone */
 void exchange_over(struct exchange *exchange, int error);    /* frees it */
 void exchange_free(struct exchange *exchange);
+void exchange_hook(struct exchange *exchange, struct exchange_hook *hook);
+void exchange_unhook(struct exchange *exchange, struct exchange_hook *hook);
+void exchange_leave(struct exchange *exchange); /* the server closes */
 
 /* response.c, response_write.c */
 int response_send_head(struct exchange *exchange);
@@ -164,5 +179,13 @@ void response_stream_cancel(struct exchange *exchange);
  * Errors: -EPIPE, -EALREADY, -EINVAL (a body). */
 int http_upgrade(struct loop_http_response *res, const char *extra, struct link **link,
                  const char **rest, size_t *rest_size);
+
+/* The server has an eye on a link that has got its new user: when it closes it calls leave, which
+ * says goodbye, or, now, goes at once, and calls nobody back. It waits for upgrade_over(), which
+ * the user calls for every link of its, when that has closed. */
+void upgrade_watch(struct loop_http_server *server, struct link *wire,
+                   void (*leave)(struct link *wire, bool now));
+void upgrade_over(struct link *wire);
+void upgrade_leave(struct loop_http_server *server, bool now);
 
 #endif

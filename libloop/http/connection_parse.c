@@ -3,8 +3,8 @@
  * connection_parse() goes on as long as there is input and somebody wants it. Whatever the program
  * does in a callback, ending the response, pausing, closing the server, changes the phase, and the
  * next round looks at that. What cannot be parsed yet, because the response before it has not ended
- * or the program does not read, is kept, and the link paused: a peer can make a server remember one
- * read's worth and no more.
+ * or not left, or the program does not read, is kept, and the link paused: a peer can make a server
+ * remember one read's worth and no more, nor answers that it does not take.
  *
  * SPDX-License-Identifier: MIT */
 #include "connection.h"
@@ -84,7 +84,7 @@ static bool wanted(const struct loop_http_connection *conn)
         return false;
     switch (conn->phase) {
     case CONNECTION_IDLE:
-        return conn->input.size > 0 && !conn->last;
+        return conn->input.size > 0 && !conn->last && !conn->wire->crowded;
     case CONNECTION_HEAD:
     case CONNECTION_DISCARD:
         return true;
@@ -146,8 +146,11 @@ void connection_settle(struct loop_http_connection *conn)
 {
     struct loop_http_server *server = conn->server;
     bool idle = conn->phase == CONNECTION_IDLE && !conn->wire->closing;
-    list_remove(&conn->link);
-    list_append(idle ? &server->idle : &server->busy, &conn->link);
+    if (idle != conn->idle) { /* mostly not: its neighbours' memory is cold */
+        conn->idle = idle;
+        list_remove(&conn->link);
+        list_append(idle ? &server->idle : &server->busy, &conn->link);
+    }
     connection_watch(conn);
     if (!link_is_open(conn->wire))
         return;

@@ -1,10 +1,12 @@
 /* The times in the limits: one timer for all of them.
  *
  * Each phase has at most one deadline, and whatever waits to be taken by the peer has another; the
- * timer is started for the earlier. A head has an absolute deadline, which a byte now and then does
- * not move (the attack called Slowloris); a body is measured in windows, so that a peer that is
- * slow for long is seen however fast it began. While the program does not read, nobody waits for
- * the peer.
+ * timer is started for the earlier. If it runs for a time before that it is left alone: it finds
+ * nothing due and is started anew, once in seconds and not with each request.
+ *
+ * A head has an absolute deadline, which a byte now and then does not move (the attack called
+ * Slowloris); a body is measured in windows, so that a peer that is slow for long is seen however
+ * fast it began. While the program does not read, nobody waits for the peer.
  *
  * SPDX-License-Identifier: MIT */
 #include "connection.h"
@@ -13,12 +15,23 @@
 
 static void on_timer(struct loop_timer *timer);
 
+/* A server that closes waits a little: a request may be on its way, and would be lost. */
+static uint64_t idle_due(const struct loop_http_connection *conn)
+{
+    const struct loop_http_limits *limits = &conn->server->options.limits;
+    uint64_t due_ns = conn->since_ns + (conn->requests ? limits->keep_alive_ns : limits->head_ns);
+    uint64_t last_ns = conn->server->closed_ns + LAST_CALL_NS;
+    return conn->server->closing && last_ns < due_ns ? last_ns : due_ns;
+}
+
 static uint64_t due(const struct loop_http_connection *conn)
 {
     const struct loop_http_limits *limits = &conn->server->options.limits;
     switch (conn->phase) {
     case CONNECTION_IDLE:
-        return conn->since_ns + (conn->requests ? limits->keep_alive_ns : limits->head_ns);
+        if (conn->input.size > 0) /* it waits for room in the link */
+            return LOOP_NEVER;
+        return idle_due(conn);
     case CONNECTION_HEAD:
         return conn->since_ns + limits->head_ns;
     case CONNECTION_BODY:
@@ -39,13 +52,15 @@ void connection_watch(struct loop_http_connection *conn)
 {
     uint64_t due_ns = due(conn), now_ns = loop_now(conn->server->loop);
     if (link_waiting(conn->wire) > 0) {
-        uint64_t stalled_ns = conn->wire->moved_ns + conn->server->options.limits.write_stall_ns;
+        uint64_t stalled_ns =
+            link_moved_ns(conn->wire) + conn->server->options.limits.write_stall_ns;
         due_ns = due_ns == LOOP_NEVER || stalled_ns < due_ns ? stalled_ns : due_ns;
     }
     if (due_ns == LOOP_NEVER)
-        loop_timer_stop(&conn->timer);
-    else
-        loop_timer_start(&conn->timer, due_ns > now_ns ? due_ns - now_ns : 0, 0, on_timer);
+        return;
+    uint64_t after_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+    if (after_ns < loop_timer_due_in(&conn->timer))
+        loop_timer_start(&conn->timer, after_ns, 0, on_timer);
 }
 
 static void time_out(struct loop_http_connection *conn)
@@ -82,7 +97,7 @@ static void on_timer(struct loop_timer *timer)
         loop_container_of(timer, struct loop_http_connection, timer);
     uint64_t stall_ns = conn->server->options.limits.write_stall_ns;
     if (link_waiting(conn->wire) > 0 &&
-        loop_now(conn->server->loop) >= conn->wire->moved_ns + stall_ns) {
+        loop_now(conn->server->loop) >= link_moved_ns(conn->wire) + stall_ns) {
         conn->server->stats.timed_out++;
         connection_lose(conn);
         return;

@@ -33,8 +33,47 @@ static struct exchange *take_spare(struct loop_http_server *server)
     return exchange;
 }
 
+/* --- hooks --- */
+
+void exchange_hook(struct exchange *exchange, struct exchange_hook *hook)
+{
+    hook->next = exchange->hooks;
+    exchange->hooks = hook;
+}
+
+void exchange_unhook(struct exchange *exchange, struct exchange_hook *hook)
+{
+    struct exchange_hook **at = &exchange->hooks;
+    while (*at && *at != hook)
+        at = &(*at)->next;
+    if (*at)
+        *at = hook->next;
+}
+
+/* The first that ends the response takes all others along. */
+void exchange_leave(struct exchange *exchange)
+{
+    struct exchange_hook *hook = exchange->hooks;
+    while (hook && !hook->leave)
+        hook = hook->next;
+    if (hook)
+        hook->leave(hook);
+}
+
+static void let_go(struct exchange *exchange)
+{
+    struct exchange_hook *hook;
+    while ((hook = exchange->hooks)) {
+        exchange->hooks = hook->next;
+        hook->gone(hook);
+    }
+}
+
+/* --- its memory --- */
+
 static void free_buffers(struct exchange *exchange)
 {
+    let_go(exchange);
     free(exchange->trailers);
     free(exchange->collected);
     free(exchange->piece);
@@ -45,18 +84,22 @@ static void free_buffers(struct exchange *exchange)
 /* Room for headers is kept with it, if it is no more than is usual. */
 static void reset(struct exchange *exchange)
 {
-    struct exchange fresh = {.head = exchange->head};
     enum { LINES_KEPT = 1024 };
+    struct head *head = exchange->head;
+    char *lines = exchange->lines;
+    size_t lines_capacity = exchange->lines_capacity;
     loop_task_cancel(&exchange->decided);
-    if (exchange->lines_capacity <= LINES_KEPT) {
-        fresh.lines = exchange->lines;
-        fresh.lines_capacity = exchange->lines_capacity;
-    } else {
-        free(exchange->lines);
+    if (lines_capacity > LINES_KEPT) {
+        free(lines);
+        lines = NULL;
+        lines_capacity = 0;
     }
     free_buffers(exchange);
-    head_reset(exchange->head);
-    *exchange = fresh;
+    head_reset(head);
+    memset(exchange, 0, sizeof(*exchange));
+    exchange->head = head;
+    exchange->lines = lines;
+    exchange->lines_capacity = lines_capacity;
     list_init(&exchange->link);
 }
 
@@ -201,7 +244,7 @@ void exchange_over(struct exchange *exchange, int error)
     list_remove(&exchange->link);
     if (server->spare_count < SPARES_MAX && !server->closing) {
         reset(exchange);
-        list_append(&server->spares, &exchange->link);
+        list_append(server->spares.next, &exchange->link); /* first: its memory is warm */
         server->spare_count++;
     } else {
         exchange_free(exchange);

@@ -27,6 +27,11 @@ static void on_form_done(struct body_reader *reader, int status, const char *mes
     copy.cb(copy.reader.req, status, copy.form);
 }
 
+static void on_form_drop(struct body_reader *reader)
+{
+    free(loop_container_of(reader, struct form_reader, reader));
+}
+
 /* Walks through all fields: 0, or what is wrong. */
 static int check_fields(struct loop_text form)
 {
@@ -66,6 +71,7 @@ int loop_http_read_form(struct loop_http_request *req, size_t max, loop_http_for
     if (!form_reader)
         return -ENOMEM;
     form_reader->reader.done = on_form_done;
+    form_reader->reader.drop = on_form_drop;
     form_reader->cb = cb;
     int error = is_form ? loop_http_collect_body(req, max, on_collected) : 0;
     if (error) {

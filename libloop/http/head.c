@@ -61,12 +61,26 @@ bool list_has(const char *list, const char *word)
     return false;
 }
 
+/* Bytes of names stand for themselves, all others for 0: one look at each is all it takes. The
+ * first two rows are controls, and what is behind ASCII is 0 by itself. */
+static const char in_names[256] = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                                  "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                                  "\0!\0#$%&'\0\0*+\0-.\0"
+                                  "0123456789\0\0\0\0\0\0"
+                                  "\0ABCDEFGHIJKLMNO"
+                                  "PQRSTUVWXYZ\0\0\0^_"
+                                  "`abcdefghijklmno"
+                                  "pqrstuvwxyz\0|\0~\0";
+
+size_t token_size(const char *name)
+{
+    size_t size = 0;
+    while (in_names[(unsigned char)name[size]])
+        size++;
+    return name[size] == '\0' ? size : 0;
+}
+
 bool is_token(const char *name)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    const char *at = name;
-    while (*at && ((*at >= '0' && *at <= '9') || ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z') ||
-                   strchr(others, *at)))
-        at++;
-    return at > name && *at == '\0';
+    return token_size(name) > 0;
 }

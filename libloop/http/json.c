@@ -25,17 +25,27 @@ struct body_reader *reader_of(const struct loop_http_request *req)
     return (struct body_reader *)(uintptr_t)req->route;
 }
 
+static void on_gone(struct exchange_hook *hook)
+{
+    struct body_reader *reader = loop_container_of(hook, struct body_reader, hook);
+    loop_task_cancel(&reader->task);
+    reader->drop(reader);
+}
+
 void reader_attach(struct loop_http_request *req, struct body_reader *reader)
 {
     reader->mark.mark.kind = ROUTE_READER;
     reader->mark.route = req->route;
     reader->req = req;
+    reader->hook.gone = on_gone;
     req->route = reader;
+    exchange_hook(exchange_of(req), &reader->hook);
 }
 
 void reader_detach(struct body_reader *reader)
 {
     reader->req->route = reader->mark.route;
+    exchange_unhook(exchange_of(reader->req), &reader->hook);
 }
 
 static int status_of(int error)
@@ -114,6 +124,11 @@ static void on_json_done(struct body_reader *reader, int status, const char *mes
     json_decref(copy.json);
 }
 
+static void on_json_drop(struct body_reader *reader)
+{
+    free(loop_container_of(reader, struct json_reader, reader));
+}
+
 static void on_collected(struct loop_http_request *req, int status, const char *bytes, size_t size)
 {
     struct body_reader *reader = reader_of(req);
@@ -154,6 +169,7 @@ int loop_http_read_json(struct loop_http_request *req, size_t max, loop_http_jso
     if (!json_reader)
         return -ENOMEM;
     json_reader->reader.done = on_json_done;
+    json_reader->reader.drop = on_json_drop;
     json_reader->cb = cb;
     int error = is_json(req) ? loop_http_collect_body(req, max, on_collected) : 0;
     if (error) {

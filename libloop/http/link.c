@@ -137,6 +137,7 @@ static int fail(struct link *link, int status)
 /* Gives bytes to the stream behind what it has. */
 static int give(struct link *link, const void *bytes, size_t size)
 {
+    link_moved_ns(link);
     size_t waited = link->stream.queued;
     int status =
         link->tls ? tls_link_write(link, bytes, size) : loop_write_copy(&link->stream, bytes, size);
@@ -145,6 +146,7 @@ static int give(struct link *link, const void *bytes, size_t size)
     link->bytes_out += size;
     if (link->stream.queued < waited + size)
         link->moved_ns = loop_now(link->stream.handle.loop);
+    link->seen_queued = link->stream.queued;
     link->crowded = link->crowded || status == 1;
     return 0;
 }
@@ -182,7 +184,7 @@ char *link_room(struct link *link, size_t size)
         size_t capacity = link->out_capacity ? 2 * link->out_capacity : OUT_FIRST;
         capacity = capacity < needed ? needed : capacity;
         char *out = realloc(link->out, capacity);
-        if (!out)
+        if (!out && fail(link, -ENOMEM)) /* what is written behind the gap would look whole */
             return NULL;
         link->out = out;
         link->out_capacity = capacity;
@@ -235,7 +237,7 @@ int link_write(struct link *link, const void *bytes, size_t size)
     } else if (size > 0) {
         char *room = link_room(link, size);
         if (!room)
-            return fail(link, -ENOMEM);
+            return link->failed;
         memcpy(room, bytes, size);
         link_wrote(link, size);
     }

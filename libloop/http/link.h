@@ -20,6 +20,7 @@
 #include "loop/tcp.h"
 
 struct link;
+struct loop_http_server;
 struct loop_tls;
 struct loop_tls_context;
 
@@ -49,8 +50,12 @@ struct link {
     char *out; /* gathered */
     size_t out_size, out_capacity;
     uint64_t bytes_in, bytes_out; /* of the stream */
-    uint64_t moved_ns;            /* loop_now() when the stream last took bytes */
-    int failed;                   /* a write met this */
+    uint64_t moved_ns;            /* loop_now() when the stream was last seen to take bytes */
+    size_t seen_queued;           /* of the stream, by then */
+    struct loop_link upgraded;    /* upgrade.c: on server->upgraded, if server is not NULL */
+    struct loop_http_server *server;
+    void (*leave)(struct link *link, bool now);
+    int failed; /* a write met this */
     bool reading;
     bool ticking;     /* the tick is queued */
     bool crowded;     /* the user was told to wait */
@@ -79,7 +84,7 @@ void link_pause(struct link *link);
 int link_write(struct link *link, const void *bytes, size_t size);
 
 /* Room for size bytes at the end of what is gathered, for what is better formatted in place;
- * link_wrote() says how many were used. NULL: no memory. */
+ * link_wrote() says how many were used. NULL: no memory, and the link is lost. */
 char *link_room(struct link *link, size_t size);
 void link_wrote(struct link *link, size_t size);
 
@@ -88,6 +93,16 @@ int link_flush(struct link *link);
 
 /* Bytes that wait, here or in the stream. */
 size_t link_waiting(const struct link *link);
+
+/* When bytes last went to the peer, as far as was seen: the queue of the stream tells nobody that
+ * it shrinks before it is nearly empty, so it is looked at here and with each write. */
+static inline uint64_t link_moved_ns(struct link *link)
+{
+    if (link->stream.queued < link->seen_queued)
+        link->moved_ns = loop_now(link->stream.handle.loop);
+    link->seen_queued = link->stream.queued;
+    return link->moved_ns;
+}
 
 /* Closes when all that waits is written (the user's write stall ends that), or at once. No user
  * function but closed() comes any more. Harmless if called twice. */

@@ -6,7 +6,7 @@
  *
  * llhttp's strict mode refuses most of what servers have been smuggled with: a body announced twice
  * (RFC 9112 6.3), spaces before a colon, signs and commas in lengths. What it lets pass and we do
- * not stands in check_head() and lines_are_clear(), with the reason. All limits are ours.
+ * not stands in message_check.c, with the reason. All limits are ours.
  *
  * SPDX-License-Identifier: MIT */
 #include "message.h"
@@ -121,77 +121,13 @@ static int on_header_value_complete(llhttp_t *parser)
     return 0;
 }
 
-/* Other servers may drop a header with a space in its name, or find one in it (RFC 9112 5.1). */
-static bool names_are_tokens(const struct head *head)
-{
-    for (uint32_t i = 0; i < head->count; i++)
-        if (!is_token(head->headers[i].name))
-            return false;
-    return true;
-}
-
-static unsigned count_of(const struct head *head, const char *name)
-{
-    unsigned count = 0;
-    for (uint32_t i = 0; i < head->count; i++)
-        count += strcmp(head->headers[i].name, name) == 0;
-    return count;
-}
-
-/* The one transfer coding is "chunked", once, which HTTP/1.0 does not have: whatever else stands
- * there, somebody reads it in another way (RFC 9112 6.1). */
-static bool coding_is_clear(const struct message *message)
-{
-    const char *name = "transfer-encoding";
-    const struct head *head = message->head;
-    unsigned count = count_of(head, name);
-    for (uint32_t i = 0; i < head->count; i++)
-        if (strcmp(head->headers[i].name, name) == 0 &&
-            strcasecmp(head->headers[i].value, "chunked") != 0)
-            return false;
-    return count == 0 || (count == 1 && message->parser.http_minor == 1);
-}
-
-/* A request of HTTP/1.1 names one host (RFC 9112 3.2). */
-static bool request_is_clear(const struct message *message)
-{
-    unsigned hosts = count_of(message->head, "host");
-    return hosts == 1 || (hosts == 0 && message->parser.http_minor == 0);
-}
-
-/* What has no body must not announce one (RFC 9110 8.6, RFC 9112 6.1): who believes it takes the
- * next response for that. To a request for the head alone, and with 304, that is another thing. */
-static bool response_is_clear(const struct message *message)
-{
-    const llhttp_t *parser = &message->parser;
-    bool bodiless = parser->status_code < 200 || parser->status_code == 204;
-    return !bodiless ||
-           (parser->content_length == 0 && count_of(message->head, "transfer-encoding") == 0);
-}
-
-static bool is_unambiguous(const struct message *message)
-{
-    return names_are_tokens(message->head) && coding_is_clear(message) &&
-           (message->parser.type == HTTP_REQUEST ? request_is_clear(message)
-                                                 : response_is_clear(message));
-}
-
-static int check_head(struct message *message)
-{
-    const llhttp_t *parser = &message->parser;
-    if (parser->http_major != 1 || parser->http_minor > 1)
-        return refuse(message, 505);
-    if (parser->type == HTTP_REQUEST && parser->method == HTTP_CONNECT)
-        return refuse(message, 501); /* what follows would be somebody else's protocol */
-    return is_unambiguous(message) ? 0 : refuse(message, 400);
-}
-
 static int on_headers_complete(llhttp_t *parser)
 {
     struct head *head = of(parser)->head;
     head->trailers = head->count;
-    int error = check_head(of(parser));
-    return error ? error : stop_at(parser, MESSAGE_HEAD);
+    parser->upgrade = 0; /* whether there is another protocol is for the program to say */
+    int status = message_check_head(of(parser));
+    return status ? refuse(of(parser), status) : stop_at(parser, MESSAGE_HEAD);
 }
 
 static int on_body(llhttp_t *parser, const char *bytes, size_t size)
@@ -204,7 +140,8 @@ static int on_body(llhttp_t *parser, const char *bytes, size_t size)
 
 static int on_message_complete(llhttp_t *parser)
 {
-    return stop_at(parser, MESSAGE_END);
+    int status = message_check_trailers(of(parser));
+    return status ? refuse(of(parser), status) : stop_at(parser, MESSAGE_END);
 }
 
 static int on_extension(llhttp_t *parser, const char *bytes, size_t size)
@@ -241,42 +178,51 @@ void message_init(struct message *message, bool request)
     llhttp_init(&message->parser, request ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
 }
 
-/* Outside bodies a line ends with CRLF, and the next does not begin with a space: a line that goes
- * on in the next was a header of its own to some (RFC 9112 2.2, 5.2). Which lines these bytes are
- * part of does not matter. */
-static bool lines_are_clear(struct message *message, const char *bytes, size_t size)
-{
-    const char *end = bytes + size;
-    if (size == 0)
-        return true;
-    if (message->before == '\n' && (*bytes == ' ' || *bytes == '\t'))
-        return false;
-    for (const char *at = bytes; (at = memchr(at, '\n', (size_t)(end - at))); at++) {
-        char before = at > bytes ? at[-1] : message->before;
-        if (before != '\r' || (at + 1 < end && (at[1] == ' ' || at[1] == '\t')))
-            return false;
-    }
-    message->before = end[-1];
-    return true;
-}
-
 /* Of what llhttp has taken, all but the piece of a body. */
 static bool is_clear(struct message *message, const char *from, const char *to)
 {
     if (message->event != MESSAGE_BODY)
-        return lines_are_clear(message, from, (size_t)(to - from));
-    bool clear = lines_are_clear(message, from, (size_t)(message->piece.bytes - from));
+        return message_lines_are_clear(message, from, (size_t)(to - from));
+    bool clear = message_lines_are_clear(message, from, (size_t)(message->piece.bytes - from));
     message->before = '\0';
     return clear;
 }
 
 static enum message_event failed(struct message *message, llhttp_errno_t error)
 {
-    if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE)
+    const llhttp_t *parser = &message->parser;
+    bool other_version = parser->http_major != 1 || parser->http_minor > 1;
+    if ((error == HPE_INVALID_VERSION && other_version) || error == HPE_PAUSED_H2_UPGRADE)
         message->status = 505;
     else if (message->status == 0)
         message->status = 400;
     return MESSAGE_ERROR;
+}
+
+/* So much of it is given to the parser at once that a head cannot be over its limit unnoticed. */
+static size_t portion(const struct message *message, size_t size)
+{
+    if (message->has_head)
+        return size;
+    size_t room = message->head->size + 1 - message->head_bytes;
+    return size < room ? size : room;
+}
+
+/* Keeps count of where in a message this is. */
+static bool note(struct message *message, size_t size)
+{
+    if (!message->has_head)
+        message->head_bytes += (uint32_t)size;
+    if (message->head_bytes > message->head->size)
+        return false;
+    message->has_head = message->has_head || message->event == MESSAGE_HEAD;
+    if (message->event == MESSAGE_END) {
+        message->has_head = false;
+        message->before = '\0';
+        message->place = PLACE_BEFORE;
+        message->extension_bytes = message->head_bytes = message->spaces = 0;
+    }
+    return true;
 }
 
 enum message_event message_next(struct message *message, struct input *input)
@@ -287,22 +233,20 @@ enum message_event message_next(struct message *message, struct input *input)
         return MESSAGE_MORE;
     llhttp_resume(&message->parser);
     message->event = MESSAGE_MORE;
-    const char *end = input->bytes + input->size;
-    llhttp_errno_t error = llhttp_execute(&message->parser, input->bytes, input->size);
+    const char *end = input->bytes + portion(message, input->size);
+    llhttp_errno_t error =
+        llhttp_execute(&message->parser, input->bytes, (size_t)(end - input->bytes));
     const char *at = error == HPE_OK ? end : llhttp_get_error_pos(&message->parser);
-    if (error == HPE_PAUSED_UPGRADE) { /* the same to us: a message is over */
-        llhttp_resume_after_upgrade(&message->parser);
-        message->event = MESSAGE_END;
-    } else if (error != HPE_OK && error != HPE_PAUSED) {
-        return failed(message, error);
-    }
     if (!is_clear(message, input->bytes, at))
-        return failed(message, HPE_USER);
-    if (message->event == MESSAGE_END) {
-        message->extension_bytes = 0;
-        message->before = '\0';
-    }
-    *input = (struct input){at, (size_t)(end - at)};
+        message->status = 400;
+    else if (error != HPE_OK && error != HPE_PAUSED)
+        return failed(message, error);
+    else if (!note(message, (size_t)(at - input->bytes)))
+        message->status = 431;
+    if (message->status)
+        return MESSAGE_ERROR;
+    input->size -= (size_t)(at - input->bytes);
+    input->bytes = at;
     return message->event;
 }
 

@@ -40,14 +40,24 @@ enum message_event {
     MESSAGE_ERROR, /* this is not HTTP: message->status is the answer; nothing more can be read */
 };
 
+enum message_place {
+    PLACE_BEFORE, /* but for empty lines nothing has come */
+    PLACE_LINE,   /* in the request line */
+    PLACE_BEHIND,
+};
+
 struct message {
     llhttp_t parser;
     struct head *head;
     struct input piece;
     enum message_event event;
     int status;
+    uint32_t head_bytes;      /* of this message's head, so far */
+    uint32_t spaces;          /* in its first line */
     uint32_t extension_bytes; /* of chunks, in this message */
     char before;              /* the byte before those that come; 0: none, or of a body */
+    enum message_place place; /* of a request */
+    bool has_head;            /* and what comes is not of it */
 };
 
 /* Begins a stream of messages. The head that the next is read into may be set later. */
@@ -61,11 +71,18 @@ void head_reset(struct head *head);
 /* The value of the first header called name (in lower case); NULL: none. */
 const char *head_find(const struct head *head, const char *name);
 
-/* Whether it may be the name of a header (RFC 9110 5.6.2). */
+/* How long a name is; 0: it may not be the name of a header (RFC 9110 5.6.2). */
+size_t token_size(const char *name);
 bool is_token(const char *name);
 
 /* Whether a value that is a list ("a, b;q=1") has this word, whatever its case. */
 bool list_has(const char *list, const char *word);
+
+/* message_check.c. Whether bytes outside of bodies can be read in one way only; of a complete head,
+ * and of trailers: 0, or the status to answer with. */
+bool message_lines_are_clear(struct message *message, const char *bytes, size_t size);
+int message_check_head(const struct message *message);
+int message_check_trailers(const struct message *message);
 
 enum message_event message_next(struct message *message, struct input *input);
 

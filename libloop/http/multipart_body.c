@@ -18,9 +18,8 @@ struct parts_reader {
     struct loop_multipart form;
     struct loop_multipart_events events; /* the user's */
     void (*done)(struct loop_http_request *req, int status);
-    void (*owner_done)(void *owner, int status);
-    void *owner; /* of that */
-    char *rest;  /* of the piece in which the pause came */
+    struct parts_owner *owner; /* NULL: done is to be told */
+    char *rest;                /* of the piece in which the pause came */
     size_t rest_size, rest_used;
     bool paused;
     bool going_on; /* the tick is queued */
@@ -38,7 +37,7 @@ static struct parts_reader *parts_of_form(const struct loop_multipart *form)
     return parts_of(form->data);
 }
 
-void *parts_owner(const struct loop_http_request *req)
+struct parts_owner *parts_owner(const struct loop_http_request *req)
 {
     return parts_of(req)->owner;
 }
@@ -76,10 +75,20 @@ static void on_done(struct body_reader *reader, int status, const char *message)
     loop_multipart_fini(&copy.form);
     free(copy.rest);
     free(parts);
-    if (copy.owner_done)
-        copy.owner_done(copy.owner, status);
+    if (copy.owner)
+        copy.owner->done(copy.owner, status);
     else if (copy.done)
         copy.done(copy.reader.req, status);
+}
+
+static void on_drop(struct body_reader *reader)
+{
+    struct parts_reader *parts = loop_container_of(reader, struct parts_reader, reader);
+    if (parts->owner)
+        parts->owner->dropped(parts->owner, parts->paused);
+    loop_multipart_fini(&parts->form);
+    free(parts->rest);
+    free(parts);
 }
 
 static void finish(struct parts_reader *parts, int status)
@@ -188,7 +197,7 @@ static int make_parser(struct parts_reader *parts, const struct loop_http_parts 
 }
 
 int parts_start(struct loop_http_request *req, const struct loop_http_parts *options,
-                void (*owner_done)(void *owner, int status), void *owner)
+                struct parts_owner *owner)
 {
     if (reader_of(req))
         return -EALREADY;
@@ -196,10 +205,10 @@ int parts_start(struct loop_http_request *req, const struct loop_http_parts *opt
     if (!parts)
         return -ENOMEM;
     parts->reader.done = on_done;
+    parts->reader.drop = on_drop;
     parts->reader.req = req;
     parts->events = options->events;
     parts->done = options->done;
-    parts->owner_done = owner_done;
     parts->owner = owner;
     int refused = make_parser(parts, options);
     if (!refused)
@@ -218,5 +227,5 @@ int parts_start(struct loop_http_request *req, const struct loop_http_parts *opt
 
 int loop_http_read_parts(struct loop_http_request *req, const struct loop_http_parts *parts)
 {
-    return parts && parts->done ? parts_start(req, parts, NULL, NULL) : -EINVAL;
+    return parts && parts->done ? parts_start(req, parts, NULL) : -EINVAL;
 }

@@ -28,7 +28,8 @@ enum {
 static const char prefix_end[] = "/upload-";
 
 struct saver {
-    struct loop_http_request *req;
+    struct parts_owner owner;
+    struct loop_http_request *req; /* NULL: it has gone */
     struct loop *loop;
     loop_http_save_cb cb;
     struct loop_http_save_options options;
@@ -91,9 +92,9 @@ static void give_up(struct saver *saver)
     free_saver(saver);
 }
 
-static void on_done(void *owner, int status)
+static void on_done(struct parts_owner *owner, int status)
 {
-    struct saver *saver = owner;
+    struct saver *saver = loop_container_of(owner, struct saver, owner);
     if (status < 0) {
         saver->cb(saver->req, status, NULL, 0);
         give_up(saver);
@@ -103,7 +104,27 @@ static void on_done(void *owner, int status)
     free_saver(saver);
 }
 
+/* paused: an operation is under way, which uses the saver until it is over. */
+static void on_dropped(struct parts_owner *owner, bool paused)
+{
+    struct saver *saver = loop_container_of(owner, struct saver, owner);
+    saver->req = NULL;
+    if (!paused)
+        give_up(saver);
+}
+
 /* --- files --- */
+
+/* Says how an operation went to the form that waits for it, if there still is one. */
+static void go_on(struct saver *saver, int error)
+{
+    if (!saver->req)
+        give_up(saver);
+    else if (error < 0)
+        parts_fail(saver->req, error);
+    else
+        loop_http_resume_parts(saver->req);
+}
 
 /* An operation was begun, and the form waits; or not, and fails. */
 static int begun(int error)
@@ -115,17 +136,14 @@ static void on_made(struct loop_fs *fs)
 {
     struct saver *saver = loop_container_of(fs, struct saver, fs);
     if (fs->result < 0) {
-        parts_fail(saver->req, (int)fs->result);
+        go_on(saver, (int)fs->result);
         return;
     }
     saver->fd = (int)fs->result;
     last_of(saver)->path = strdup(fs->bytes); /* ours: fs->bytes is the loop's allocator's */
-    if (last_of(saver)->path) {
-        loop_http_resume_parts(saver->req);
-        return;
-    }
-    unlink(fs->bytes);
-    parts_fail(saver->req, -ENOMEM);
+    if (!last_of(saver)->path)
+        unlink(fs->bytes);
+    go_on(saver, last_of(saver)->path ? 0 : -ENOMEM);
 }
 
 static int write_more(struct saver *saver);
@@ -135,12 +153,11 @@ static void on_written(struct loop_fs *fs)
     struct saver *saver = loop_container_of(fs, struct saver, fs);
     int error = fs->result < 0 ? (int)fs->result : fs->result == 0 ? -EIO : 0;
     saver->text_done += error ? 0 : (size_t)fs->result;
-    if (!error && saver->text_done < saver->text_size)
+    bool more = !error && saver->req && saver->text_done < saver->text_size;
+    if (more)
         error = write_more(saver);
-    else if (!error)
-        loop_http_resume_parts(saver->req);
-    if (error < 0)
-        parts_fail(saver->req, error);
+    if (!more || error < 0)
+        go_on(saver, error);
 }
 
 static int write_more(struct saver *saver)
@@ -152,10 +169,7 @@ static int write_more(struct saver *saver)
 static void on_closed(struct loop_fs *fs)
 {
     struct saver *saver = loop_container_of(fs, struct saver, fs);
-    if (fs->result < 0)
-        parts_fail(saver->req, (int)fs->result);
-    else
-        loop_http_resume_parts(saver->req);
+    go_on(saver, fs->result < 0 ? (int)fs->result : 0);
 }
 
 static int close_file(struct saver *saver)
@@ -169,9 +183,12 @@ static int close_file(struct saver *saver)
 static void on_synced(struct loop_fs *fs)
 {
     struct saver *saver = loop_container_of(fs, struct saver, fs);
-    int error = fs->result < 0 ? (int)fs->result : close_file(saver);
-    if (error < 0)
-        parts_fail(saver->req, error);
+    int error = fs->result < 0 ? (int)fs->result : 0;
+    bool closes = !error && saver->req;
+    if (closes)
+        error = close_file(saver);
+    if (!closes || error < 0)
+        go_on(saver, error);
 }
 
 static int end_file(struct saver *saver)
@@ -219,9 +236,14 @@ static int add_text(struct saver *saver, const void *bytes, size_t size)
     return 0;
 }
 
+static struct saver *saver_of(const struct loop_multipart *form)
+{
+    return loop_container_of(parts_owner(form->data), struct saver, owner);
+}
+
 static int on_begin(struct loop_multipart *form, const struct loop_multipart_part *part)
 {
-    struct saver *saver = parts_owner(form->data);
+    struct saver *saver = saver_of(form);
     int error = add_part(saver, part);
     saver->text_size = saver->text_done = 0;
     if (error)
@@ -234,7 +256,7 @@ static int on_begin(struct loop_multipart *form, const struct loop_multipart_par
 static int on_bytes(struct loop_multipart *form, const struct loop_multipart_part *part,
                     const void *bytes, size_t size)
 {
-    struct saver *saver = parts_owner(form->data);
+    struct saver *saver = saver_of(form);
     if (is_file(part))
         saver->text_size = saver->text_done = 0;
     else if (size > saver->options.field_bytes - saver->text_size)
@@ -247,7 +269,7 @@ static int on_bytes(struct loop_multipart *form, const struct loop_multipart_par
 
 static int on_end(struct loop_multipart *form, const struct loop_multipart_part *part)
 {
-    struct saver *saver = parts_owner(form->data);
+    struct saver *saver = saver_of(form);
     last_of(saver)->size = part->size;
     if (is_file(part))
         return begun(end_file(saver));
@@ -263,6 +285,7 @@ static struct saver *make_saver(struct loop_http_request *req,
     struct saver *saver = calloc(1, sizeof(*saver));
     if (!saver)
         return NULL;
+    saver->owner = (struct parts_owner){on_done, on_dropped};
     saver->req = req;
     saver->loop = req->server->loop;
     saver->cb = cb;
@@ -287,7 +310,7 @@ int loop_http_save_parts(struct loop_http_request *req,
         return -ENOMEM;
     const struct loop_http_parts parts = {.limits = options->limits,
                                           .events = {on_begin, on_bytes, on_end}};
-    int error = parts_start(req, &parts, on_done, saver);
+    int error = parts_start(req, &parts, &saver->owner);
     if (error)
         free_saver(saver);
     return error;

@@ -4,20 +4,26 @@
  * req->route was (router.h), which it gives back before anybody is called. Whatever a reader has to
  * say before a single byte was read, that the type is wrong, it says from a tick.
  *
+ * If the response is ended meanwhile the request goes, and the reader with it, without a word.
+ *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_HTTP_READER_H
 #define LOOP_HTTP_READER_H
 
+#include "connection.h"
 #include "loop/http/body.h"
 #include "router.h"
 
 struct body_reader {
     struct route_reader mark;
+    struct exchange_hook hook;
     struct loop_http_request *req;
     struct loop_task task;
     int status; /* to be told by the task */
     /* Frees the reader, which is detached by now, and calls back. */
     void (*done)(struct body_reader *reader, int status, const char *message);
+    /* Frees it, when the request goes, which can still be read. */
+    void (*drop)(struct body_reader *reader);
 };
 
 /* The reader of a request; NULL: none. */
@@ -34,10 +40,16 @@ void reader_finish(struct body_reader *reader, int status, const char *message);
 /* The same with an error, from a tick. */
 void reader_refuse(struct body_reader *reader, int status);
 
-/* As loop_http_read_parts(), for who has a struct of its own, which done is given. */
+/* Who reads parts with a struct of its own: one of the two is the last that it hears. */
+struct parts_owner {
+    void (*done)(struct parts_owner *owner, int status);
+    void (*dropped)(struct parts_owner *owner, bool paused); /* the request has gone */
+};
+
+/* As loop_http_read_parts(), for such an owner. */
 int parts_start(struct loop_http_request *req, const struct loop_http_parts *parts,
-                void (*done)(void *owner, int status), void *owner);
-void *parts_owner(const struct loop_http_request *req);
+                struct parts_owner *owner);
+struct parts_owner *parts_owner(const struct loop_http_request *req);
 
 /* Goes on after a pause by failing. */
 void parts_fail(struct loop_http_request *req, int status);

@@ -27,26 +27,56 @@ int loop_http_set_status(struct loop_http_response *res, int status)
     return 0;
 }
 
-static bool has_controls(const char *value)
+/* Of eight bytes: whether one is below a space or 0x7f, by arithmetic on all at once. A byte less
+ * than n borrows from its highest bit when n is taken off, and had none set. */
+static bool may_have_controls(const char *bytes)
 {
-    for (const unsigned char *at = (const unsigned char *)value; *at; at++)
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    uint64_t deletes = word ^ ones * 0x7f;
+    uint64_t found = ((word - ones * ' ') & ~word) | ((deletes - ones) & ~deletes);
+    return (found & ones * 0x80) != 0;
+}
+
+static bool has_controls(const char *value, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)value, *end = at + size;
+    while (end - at >= 8 && !may_have_controls((const char *)at))
+        at += 8;
+    for (; at < end; at++)
         if ((*at < ' ' && *at != '\t') || *at == 0x7f)
             return true;
     return false;
 }
 
-static bool line_is(const char *line, const char *name, size_t size)
+/* A header that may be sent, measured once. */
+struct header {
+    const char *name, *value;
+    size_t name_size, value_size;
+};
+
+static bool read_header(struct header *header, const char *name, const char *value)
 {
-    return strncasecmp(line, name, size) == 0 && line[size] == ':';
+    if (!name || !value)
+        return false;
+    *header = (struct header){name, value, token_size(name), strlen(value)};
+    return header->name_size > 0 && !has_controls(value, header->value_size);
+}
+
+/* Sizes differ more often than not, and cost nothing to compare. */
+static inline bool is(const struct header *header, const char *name)
+{
+    size_t size = strlen(name);
+    return header->name_size == size && strncasecmp(header->name, name, size) == 0;
 }
 
 /* The line that sets a header, or NULL. */
-static char *find_line(const struct exchange *exchange, const char *name)
+static char *find_line(const struct exchange *exchange, const char *name, size_t size)
 {
-    size_t size = strlen(name);
     char *end = exchange->lines + exchange->lines_size;
     for (char *line = exchange->lines; line < end; line = strchr(line, '\n') + 1)
-        if (line_is(line, name, size))
+        if ((size_t)(end - line) > size && line[size] == ':' && strncasecmp(line, name, size) == 0)
             return line;
     return NULL;
 }
@@ -61,8 +91,9 @@ static void cut_line(struct exchange *exchange, char *line)
 
 const char *response_find(const struct exchange *exchange, const char *name)
 {
-    const char *line = exchange->lines_size ? find_line(exchange, name) : NULL;
-    return line ? line + strlen(name) + 2 : NULL;
+    size_t size = strlen(name);
+    const char *line = exchange->lines_size ? find_line(exchange, name, size) : NULL;
+    return line ? line + size + 2 : NULL;
 }
 
 static int make_room(char **lines, size_t *capacity, size_t needed)
@@ -81,29 +112,28 @@ static int make_room(char **lines, size_t *capacity, size_t needed)
     return 0;
 }
 
-static int add_line(char **lines, size_t *used, size_t *capacity, const char *name,
-                    const char *value)
+static int add_line(char **lines, size_t *used, size_t *capacity, const struct header *header)
 {
-    size_t name_size = strlen(name), value_size = strlen(value);
+    size_t name_size = header->name_size, value_size = header->value_size;
     size_t needed = *used + name_size + value_size + sizeof(": \r\n");
     int error = make_room(lines, capacity, needed);
     if (error)
         return error;
     char *at = *lines + *used;
-    memcpy(at, name, name_size);
+    memcpy(at, header->name, name_size);
     memcpy(at + name_size, ": ", 2);
-    memcpy(at + name_size + 2, value, value_size);
+    memcpy(at + name_size + 2, header->value, value_size);
     memcpy(at + name_size + 2 + value_size, "\r\n", 3);
     *used = needed - 1;
     return 0;
 }
 
-static int check_header(const struct loop_http_response *res, const char *name, const char *value)
+static int check_header(const struct loop_http_response *res, struct header *header,
+                        const char *name, const char *value)
 {
-    if (!name || !value || !is_token(name) || has_controls(value))
+    if (!read_header(header, name, value))
         return -EINVAL;
-    if (strcasecmp(name, "transfer-encoding") == 0 || strcasecmp(name, "connection") == 0 ||
-        strcasecmp(name, "date") == 0)
+    if (is(header, "transfer-encoding") || is(header, "connection") || is(header, "date"))
         return -EINVAL;
     return res->head_sent ? -EALREADY : 0;
 }
@@ -118,23 +148,24 @@ static int read_length(const char *value, int64_t *length)
     return 0;
 }
 
-static int add(struct exchange *exchange, const char *name, const char *value)
+static int add(struct exchange *exchange, const struct header *header)
 {
-    if (strcasecmp(name, "content-length") == 0)
-        return read_length(value, &exchange->length);
+    if (is(header, "content-length"))
+        return read_length(header->value, &exchange->length);
     int error =
-        add_line(&exchange->lines, &exchange->lines_size, &exchange->lines_capacity, name, value);
+        add_line(&exchange->lines, &exchange->lines_size, &exchange->lines_capacity, header);
     if (error == 0) {
-        exchange->typed = exchange->typed || strcasecmp(name, "content-type") == 0;
-        exchange->encoded = exchange->encoded || strcasecmp(name, "content-encoding") == 0;
+        exchange->typed = exchange->typed || is(header, "content-type");
+        exchange->encoded = exchange->encoded || is(header, "content-encoding");
     }
     return error;
 }
 
 int loop_http_add_header(struct loop_http_response *res, const char *name, const char *value)
 {
-    int error = check_header(res, name, value);
-    return error ? error : add(exchange_of_response(res), name, value);
+    struct header header;
+    int error = check_header(res, &header, name, value);
+    return error ? error : add(exchange_of_response(res), &header);
 }
 
 /* They begin with the type, which the program may have set itself. */
@@ -149,10 +180,12 @@ int response_add_lines(struct exchange *exchange, const char *lines, size_t size
         make_room(&exchange->lines, &exchange->lines_capacity, exchange->lines_size + size + 1);
     if (error)
         return error;
-    memcpy(exchange->lines + exchange->lines_size, lines, size + 1);
+    char *added = exchange->lines + exchange->lines_size;
+    memcpy(added, lines, size);
+    added[size] = '\0';
     exchange->lines_size += size;
     exchange->typed = true;
-    exchange->encoded = exchange->encoded || strstr(lines, "\nContent-Encoding:");
+    exchange->encoded = exchange->encoded || strstr(added, "\nContent-Encoding:");
     return 0;
 }
 
@@ -160,15 +193,17 @@ int response_add_lines(struct exchange *exchange, const char *lines, size_t size
 int loop_http_set_header(struct loop_http_response *res, const char *name, const char *value)
 {
     struct exchange *exchange = exchange_of_response(res);
-    int error = check_header(res, name, value);
+    struct header header;
+    int error = check_header(res, &header, name, value);
     if (error)
         return error;
-    bool again = exchange->lines_size > 0 && find_line(exchange, name) != NULL;
-    error = add(exchange, name, value);
+    size_t size = header.name_size;
+    bool again = exchange->lines_size > 0 && find_line(exchange, name, size) != NULL;
+    error = add(exchange, &header);
     if (error || !again)
         return error;
-    char *last = exchange->lines + exchange->lines_size - strlen(name) - strlen(value) - 4;
-    for (char *line; (line = find_line(exchange, name)) != last;) {
+    char *last = exchange->lines + exchange->lines_size - size - header.value_size - 4;
+    for (char *line; (line = find_line(exchange, name, size)) != last;) {
         size_t before = exchange->lines_size;
         cut_line(exchange, line);
         last -= before - exchange->lines_size;
@@ -179,22 +214,22 @@ int loop_http_set_header(struct loop_http_response *res, const char *name, const
 int loop_http_add_trailer(struct loop_http_response *res, const char *name, const char *value)
 {
     struct exchange *exchange = exchange_of_response(res);
-    if (!name || !value || !is_token(name) || has_controls(value))
+    struct header header;
+    if (!read_header(&header, name, value))
         return -EINVAL;
     if (res->request->version < 11 || exchange->length >= 0 ||
         (res->head_sent && exchange->framing != FRAMING_CHUNKED))
         return -EALREADY;
     return add_line(&exchange->trailers, &exchange->trailers_size, &exchange->trailers_capacity,
-                    name, value);
+                    &header);
 }
 
 const char *loop_http_get_header(const struct loop_http_response *res, const char *name)
 {
     struct exchange *exchange = exchange_of(res->request);
-    const char *line = name && exchange->lines_size ? find_line(exchange, name) : NULL;
+    const char *line = name ? response_find(exchange, name) : NULL;
     if (!line)
         return NULL;
-    line += strlen(name) + 2;
     free(exchange->found);
     exchange->found = strndup(line, strcspn(line, "\r"));
     return exchange->found;
@@ -230,7 +265,8 @@ static bool stays_open(const struct exchange *exchange)
 
 static char *put(char *at, const char *text, size_t size)
 {
-    memcpy(at, text, size);
+    if (size > 0) /* there may be no text */
+        memcpy(at, text, size);
     return at + size;
 }
 
@@ -286,7 +322,8 @@ int response_send_head(struct exchange *exchange)
     exchange->conn->last = !stays_open(exchange);
     char *at = put_status_line(room, &exchange->res);
     at = put_text(at, server_date(exchange->req.server));
-    at = put(at, exchange->lines, exchange->lines_size);
+    if (exchange->lines_size > 0) /* there may be no memory for them */
+        at = put(at, exchange->lines, exchange->lines_size);
     at = put_framing(at, exchange);
     if (exchange->conn->last)
         at = put_text(at, "Connection: close\r\n");

@@ -106,20 +106,21 @@ int response_finish(struct exchange *exchange)
     return error;
 }
 
-/* A length that nobody announced is known now, but for the answer to HEAD, which may have been
- * ended without the body that GET would get. */
+/* A length that nobody announced is known now, but for answers that have none: to HEAD, which may
+ * have been ended without the body that GET would get, and 304. */
 static void announce(struct exchange *exchange, size_t size)
 {
-    bool head = strcmp(exchange->req.method, "HEAD") == 0;
+    bool bodiless = exchange->res.status == 304 || strcmp(exchange->req.method, "HEAD") == 0;
     if (!exchange->res.head_sent && exchange->length < 0 && !exchange->trailers &&
-        (size > 0 || !head))
+        (size > 0 || !bodiless))
         exchange->length = (int64_t)size;
 }
 
 int loop_http_end(struct loop_http_response *res, const void *bytes, size_t size)
 {
     struct exchange *exchange = exchange_of_response(res);
-    char *packed = compress_whole(exchange, &bytes, &size);
+    bool compress = res->request->server->options.compress;
+    char *packed = compress ? compress_whole(exchange, &bytes, &size) : NULL;
     announce(exchange, size);
     int status = response_write(exchange, bytes, size);
     free(packed);

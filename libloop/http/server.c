@@ -2,8 +2,9 @@
  *
  * At its limit of connections a server does not accept: whoever comes waits in the kernel, and is
  * taken when another goes. Closing it is a sequence that other parts carry out: listeners close at
- * once, idle connections too, busy ones after their response; the grace timer cuts the rest off.
- * When the last of all that is gone, the timer's own close callback is the server's last word.
+ * once, idle connections after a last call, busy ones after their response; the grace timer cuts
+ * the rest off. When the last of all that is gone, the timer's own close callback is the server's
+ * last word.
  *
  * SPDX-License-Identifier: MIT */
 #include "connection.h"
@@ -66,6 +67,7 @@ int loop_http_server_init(struct loop *loop, struct loop_http_server *server,
     list_init(&server->listeners);
     list_init(&server->idle);
     list_init(&server->busy);
+    list_init(&server->upgraded);
     list_init(&server->gone);
     list_init(&server->spares);
     loop_timer_init(loop, &server->grace);
@@ -249,7 +251,7 @@ static void on_end(struct loop_handle *handle)
 void server_end_if_done(struct loop_http_server *server)
 {
     if (server->closing && list_empty(&server->listeners) && list_empty(&server->idle) &&
-        list_empty(&server->busy) && list_empty(&server->gone) &&
+        list_empty(&server->busy) && list_empty(&server->gone) && list_empty(&server->upgraded) &&
         !loop_is_closing(&server->grace.handle))
         loop_close(&server->grace.handle, on_end);
 }
@@ -264,6 +266,7 @@ static void reset_all(struct loop_link *list)
 static void on_grace(struct loop_timer *timer)
 {
     struct loop_http_server *server = loop_container_of(timer, struct loop_http_server, grace);
+    upgrade_leave(server, true);
     reset_all(&server->busy);
     reset_all(&server->idle);
 }
@@ -276,11 +279,24 @@ static void close_listeners(struct loop_http_server *server)
             loop_close(&of_link(link)->stream.handle, on_listener_closed);
 }
 
-static void close_idle(struct loop_http_server *server)
+/* They have a last call: a request that is on its way is answered. */
+static void hurry_idle(struct loop_http_server *server)
 {
-    for (struct loop_link *link; (link = list_pop(&server->idle));) {
-        list_append(&server->busy, link);
-        connection_end(loop_container_of(link, struct loop_http_connection, link));
+    struct loop_link *link = server->idle.next;
+    for (; link != &server->idle; link = link->next)
+        connection_watch(loop_container_of(link, struct loop_http_connection, link));
+}
+
+/* What has just ended a response is idle, and not yet on that list. */
+static void end_busy(struct loop_http_server *server)
+{
+    for (struct loop_link *link = server->busy.next; link != &server->busy; link = link->next) {
+        struct loop_http_connection *conn =
+            loop_container_of(link, struct loop_http_connection, link);
+        if (conn->exchange)
+            exchange_leave(conn->exchange);
+        else if (conn->phase == CONNECTION_IDLE && link_is_open(conn->wire))
+            connection_watch(conn);
     }
 }
 
@@ -292,8 +308,11 @@ void loop_http_server_close(struct loop_http_server *server, uint64_t grace_ns,
     if (!server->closing) {
         server->closing = true;
         server->close_cb = cb;
+        server->closed_ns = loop_now(server->loop);
         close_listeners(server);
-        close_idle(server);
+        end_busy(server);
+        hurry_idle(server);
+        upgrade_leave(server, false);
     }
     uint64_t due_ns = loop_now(server->loop) + grace_ns;
     if (grace_ns != LOOP_NEVER && due_ns < server->grace_due_ns) {

@@ -4,7 +4,7 @@
  * A request to upgrade has no body, so that what comes behind its head belongs to the new protocol.
  * The parser has stopped at the head; one more pull must bring the end of the message. The new user
  * gets the link as it is, TLS and all, and the old connection is freed when nothing of it is on the
- * stack.
+ * stack. The server keeps a list of such links, for its end.
  *
  * SPDX-License-Identifier: MIT */
 #include "connection.h"
@@ -54,4 +54,36 @@ int http_upgrade(struct loop_http_response *res, const char *extra, struct link 
     connection_give(conn);
     exchange_over(exchange, 0);
     return 0;
+}
+
+/* --- the end of the server --- */
+
+void upgrade_watch(struct loop_http_server *server, struct link *wire,
+                   void (*leave)(struct link *wire, bool now))
+{
+    wire->server = server;
+    wire->leave = leave;
+    list_append(&server->upgraded, &wire->upgraded);
+    if (server->closing)
+        leave(wire, false);
+}
+
+void upgrade_over(struct link *wire)
+{
+    struct loop_http_server *server = wire->server;
+    if (!server)
+        return;
+    wire->server = NULL;
+    list_remove(&wire->upgraded);
+    server_end_if_done(server);
+}
+
+/* Each leaves the list only in the closing phase, so the walk is safe. */
+void upgrade_leave(struct loop_http_server *server, bool now)
+{
+    struct loop_link *link = server->upgraded.next;
+    for (; link != &server->upgraded; link = link->next) {
+        struct link *wire = loop_container_of(link, struct link, upgraded);
+        wire->leave(wire, now);
+    }
 }

@@ -14,6 +14,8 @@
  * SPDX-License-Identifier: MIT */
 #include "websocket.h"
 
+#include "connection.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +151,7 @@ static void on_closed(struct link *link)
 {
     struct loop_websocket *ws = link->owner;
     ws->link = NULL;
+    upgrade_over(link); /* the server says so a turn later: on_close comes first */
     websocket_finish(ws);
 }
 

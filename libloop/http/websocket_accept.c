@@ -126,8 +126,19 @@ static int answer(const struct loop_http_request *req, const char *protocol, cha
     return status == 0 && size >= EXTRA_MAX ? -ENAMETOOLONG : status;
 }
 
+/* The server closes. */
+static void on_leave(struct link *link, bool now)
+{
+    struct loop_websocket *ws = link->owner;
+    if (now)
+        websocket_drop(ws, -ECANCELED);
+    else
+        loop_websocket_close(ws, LOOP_WEBSOCKET_GOING_AWAY, NULL);
+}
+
 static int take_over(struct loop_http_response *res, struct loop_websocket *ws, const char *extra)
 {
+    struct loop_http_server *server = res->request->server;
     struct link *link;
     const char *rest;
     size_t size;
@@ -140,6 +151,8 @@ static int take_over(struct loop_http_response *res, struct loop_websocket *ws, 
     if (status < 0) {
         link->user = NULL;
         link_reset(link);
+    } else {
+        upgrade_watch(server, link, on_leave);
     }
     return status;
 }

@@ -42,6 +42,7 @@ static void on_close(struct loop_websocket *ws, unsigned code, const char *reaso
     (void)reason;
     say("%u:%s after %u s", code, loop_error_name(ws->error), passed_s());
     loop_timer_stop(&fixture.timer);
+    loop_http_server_close(&fixture.server, 0, NULL);
 }
 
 static void on_open(struct loop_websocket *ws)
@@ -54,7 +55,6 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
 {
     (void)req;
     assert_int_equal(0, loop_websocket_accept(res, &fixture.ws, &fixture.options));
-    loop_http_server_close(&fixture.server, 0, NULL);
 }
 
 /* The peer asks as soon as it is connected. */
