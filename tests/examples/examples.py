@@ -8,6 +8,9 @@ Prints TAP. An example that has no test here fails one of them: they are copied,
 
 SPDX-License-Identifier: MIT
 """
+import contextlib
+import gzip
+import http.server
 import json
 import os
 import re
@@ -691,6 +694,93 @@ def passwords_are_hashed_beside_a_loop_that_keeps_its_appointments():
     code, out, _ = example('20_hash', '--help')
     expect(code == 0 and out.startswith('usage: '), out)
     expect(example('20_hash', '--cost', '99')[0] == 2, 'a cost that is out of range')
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """A server that nobody of us has written."""
+    protocol_version = 'HTTP/1.1'
+    body = bytes(range(256)) * 4000
+
+    def do_GET(self):
+        status = {'/page': 200, '/packed': 200, '/moved': 302}.get(self.path, 404)
+        body = self.body if status == 200 else b'not here'
+        self.send_response(status)
+        if self.path == '/packed' and self.headers['Accept-Encoding'] == 'gzip':
+            body = gzip.compress(body)
+            self.send_header('Content-Encoding', 'gzip')
+        if status == 302:
+            self.send_header('Location', '/page')
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        if self.command == 'GET':
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def pages():
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_address[1]}'
+        server.shutdown()
+
+
+def fetch(*arguments, **options):
+    done = subprocess.run([os.path.join(BUILD, 'examples', '21_fetch'), *arguments],
+                          capture_output=True, timeout=60, **options)
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+@test
+def fetch_brings_what_a_server_has():
+    if not os.path.exists(os.path.join(BUILD, 'examples', '21_fetch')):
+        return
+    with pages() as url, tempfile.TemporaryDirectory() as folder:
+        for path in 'page', 'packed', 'moved':
+            code, out, err = fetch(f'{url}/{path}')
+            expect(code == 0 and out == Pages.body and err == '', f'{path}: {code} {err}')
+        name = os.path.join(folder, 'page')
+        code, out, err = fetch('--progress', '-o', name, f'{url}/page')
+        expect(code == 0 and out == b'' and err.endswith('100 % of 1000 KiB\n'), err)
+        with open(name, 'rb') as file:
+            expect(file.read() == Pages.body, 'other bytes')
+        code, out, _ = fetch('--head', f'{url}/page')
+        expect(code == 0 and out.startswith(b'HTTP/1.1 200 OK\n'), out)
+        expect(b'\ncontent-length: 1024000\n' in out, out)
+        code, out, _ = fetch(f'{url}/none')
+        expect(code == 1 and out == b'not here', out)
+
+
+@test
+def fetch_says_what_it_cannot_do():
+    if not os.path.exists(os.path.join(BUILD, 'examples', '21_fetch')):
+        return
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        code, _, err = fetch(f'http://127.0.0.1:{taken.getsockname()[1]}/')
+        expect(code == 1 and 'Connection refused' in err, err)
+    code, _, err = fetch('nonsense')
+    expect(code == 1 and 'Invalid argument' in err, err)
+    code, _, err = fetch('-o', '/nowhere/file', 'http://127.0.0.1/')
+    expect(code == 1 and 'No such file' in err, err)
+    code, out, _ = fetch('--help')
+    expect(code == 0 and out.startswith(b'usage: '), out)
+    for wrong in [], ['a', 'b'], ['--nonsense', 'a']:
+        expect(fetch(*wrong)[0] == 2, wrong)
+
+
+@test
+def fetch_does_not_read_what_nobody_takes():
+    if not os.path.exists(os.path.join(BUILD, 'examples', '21_fetch')):
+        return
+    with pages() as url:
+        done = run(['sh', '-c', f'{BUILD}/examples/21_fetch {url}/page | head -c 5 | wc -c'])
+        expect(done[0] == 0 and done[1].strip() == '5', done)
+        expect('Broken pipe' in done[2], done)
 
 
 @test
