@@ -22,7 +22,8 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get('LOOP_FUZZ_BUILD', os.path.join(ROOT, 'build', 'fuzz'))
 # And how long an input may be.
 TARGETS = {'address': 80, 'dns': 400, 'api': 600, 'net': 600, 'sim': 1500, 'url': 400, 'query': 400,
-           'form': 400, 'cookie': 400, 'multipart': 800, 'websocket': 800, 'tls': 1500}
+           'form': 400, 'cookie': 400, 'multipart': 800, 'websocket': 800, 'tls': 1500,
+           'request': 1200, 'response': 600, 'range': 100, 'file_path': 100}
 KEPT_MAX = 250
 
 
@@ -51,6 +52,8 @@ def fuzz(target, seconds):
              '-timeout=20', '-rss_limit_mb=2000', '-print_final_stats=1',
              '-entropic=0',  # weighing the inputs would cost more than running them
              f'-artifact_prefix={found}', grown, committed]
+    words += [f'-dict={path}' for path in [os.path.join(HERE, target + '.dict')]
+              if os.path.exists(path)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, errors='replace') as process:
         try:
             return read_output(target, process)
