@@ -170,6 +170,8 @@ int sys_timerfd_create(clockid_t clock)
 {
     (void)clock;
     world_call(-1);
+    if (fault(FEW_FILES, 400))
+        return -ENFILE;
     struct timer_file *timer = calloc(1, sizeof(*timer));
     timer->file.ops = &timer_ops;
     return file_open(&timer->file);

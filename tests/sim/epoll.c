@@ -235,7 +235,7 @@ int sys_epoll_wait(int epoll_fd, struct epoll_event *events, int max, int timeou
     waits++;
     int count = collect(epoll, events, max);
     while (count == 0 && world_now() < until_ns) {
-        if (fault(SPURIOUS, 20))
+        if (fault(SPURIOUS, 60))
             return -EINTR;
         if (!world_next(until_ns) && !told_stuck())
             fail("P10: the loop sleeps for ever, with something left to do");
