@@ -300,9 +300,9 @@ size_t sys_inotify_queued(int fd)
     return size;
 }
 
-unsigned tree_events(void)
+unsigned tree_last_queued(void)
 {
-    return events;
+    return inotify && inotify->queue ? events : 0;
 }
 
 /* Directories. */

@@ -20,8 +20,8 @@ struct node *tree_at(const char *path); /* NULL: nothing there */
 struct node *tree_any(bool directory);  /* by the program's chance */
 unsigned tree_depth(const struct node *node);
 void tree_path(const struct node *node, char path[PATH_ROOM]);
-void tree_change(void);     /* by somebody */
-unsigned tree_events(void); /* that were ever queued */
+void tree_change(void);          /* by somebody */
+unsigned tree_last_queued(void); /* the number of the event at the end of the queue; 0: none */
 
 /* watching.c: what was put into the kernel's queue. */
 void told_overflow(void);
