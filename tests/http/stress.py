@@ -59,13 +59,14 @@ def the_program_of_the_book_says_what_the_book_says(root, build, _):
     with open(os.path.join(root, 'docs', '21_http.md'), encoding='utf-8') as file:
         text = file.read()
     program = re.search(r'```c\n(.*?)```', text, re.DOTALL)[1]
-    need('cc')
+    compile_words = os.environ.get('STRESS_CC', 'cc').split()
+    need(compile_words[0])
     with tempfile.TemporaryDirectory() as folder:
         source, binary = os.path.join(folder, 'a.c'), os.path.join(folder, 'a')
         with open(source, 'w', encoding='utf-8') as file:
             file.write(program.replace('8080', '0').replace(
                 '\n    loop_run(', '\n    fflush(stdout);\n    loop_run('))
-        words = ['cc', '-Wall', '-Wextra', '-Werror', '-o', binary, source]
+        words = [*compile_words, '-Wall', '-Wextra', '-Werror', '-o', binary, source]
         words += ['-I', os.path.join(root, 'include')]
         for path, name in (os.path.join(build, 'libloop', 'http'), 'loop-http'), (build, 'loop'):
             words += ['-L', path, f'-l{name}', f'-Wl,-rpath,{path}']
