@@ -234,6 +234,8 @@ int loop_post(struct loop *loop, struct loop_task *task, loop_task_cb cb)
     task_prepare(loop, task, cb, TASK_POSTED);
     task->parcel.deliver = deliver_task;
     task->parcel.keeps_alive = !task->unref;
-    post_push(loop->mailbox, &task->parcel);
+    struct loop_mailbox *mailbox = mailbox_retain(loop->mailbox); /* cb may end the loop */
+    post_push(mailbox, &task->parcel);
+    mailbox_release(mailbox);
     return 0;
 }

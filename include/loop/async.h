@@ -33,8 +33,9 @@ struct loop_async {
  * closed. Errors: -EINVAL (cb NULL), -ENOMEM. */
 LOOP_API int loop_async_init(struct loop *loop, struct loop_async *async, loop_async_cb cb);
 
-/* Has cb called once more. Any thread and signal handlers, from init until the close callback.
- * Errors: -ECANCELED (closing). */
+/* Has cb called once more. Any thread and signal handlers, from init until the close callback; that
+ * cb closes the handle and ends the loop while this has not returned does no harm. Errors:
+ * -ECANCELED (closing). */
 LOOP_API int loop_async_send(struct loop_async *async);
 
 /* A reference for a thread of its own, to be given back with loop_waker_release(). Never NULL. Loop

@@ -48,8 +48,8 @@ LOOP_API void loop_immediate(struct loop *loop, struct loop_task *task, loop_tas
 
 /* Queues cb to run in the poll phase, in the order of the calls of one thread; wakes the loop if it
  * sleeps. What the caller wrote before is visible to cb. Any thread, also a signal handler; the
- * loop must not be finished meanwhile: who cannot know that uses a waker (loop/async.h). Errors:
- * -EINVAL (an argument NULL). */
+ * loop must not be finished before: who cannot know that uses a waker (loop/async.h). That cb ends
+ * the loop while this has not returned does no harm. Errors: -EINVAL (an argument NULL). */
 LOOP_API int loop_post(struct loop *loop, struct loop_task *task, loop_task_cb cb);
 
 /* True if the task was queued and now does not run; false if there was nothing to cancel. Any

@@ -6,7 +6,7 @@
  * many times; a wake-up that is lost leaves both waiting for ever. That the loop makes no progress
  * is noticed by a timer of its own, and is a failure. Handles are closed and loops are finished
  * while threads still send to them; those find out by -ECANCELED and touch nothing that is gone.
- * Two loops play ball.
+ * What is sent may end the loop while the sender is still inside the call. Two loops play ball.
  *
  * LOOP_TEST_ROUNDS in the environment says how many rounds. The 200,000 that it is otherwise fail
  * on two processors if a sender looks at the waker's flag before its own writes are out, and if the
@@ -327,6 +327,55 @@ static void no_post_is_left_behind_a_loop_that_falls_asleep(void **state)
     assert_int_equal(pusher.rounds, load(&pusher.seen));
 }
 
+/* Loops that end because of what was sent: the sender may still be inside the call. */
+
+static struct last {
+    struct loop loop;
+    struct loop_async async;
+    struct loop_task task;
+    uint32_t ready; /* atomic */
+} last;
+
+static void on_last_send(struct loop_async *async)
+{
+    loop_close(&async->handle, NULL);
+}
+
+static void on_last_post(struct loop_task *task)
+{
+    (void)task;
+    loop_close(&last.async.handle, NULL);
+}
+
+static void *run_until_told(void *arg)
+{
+    if (loop_init(&last.loop, NULL) < 0 ||
+        loop_async_init(&last.loop, &last.async, on_last_send) < 0)
+        abort();
+    __atomic_store_n(&last.ready, 1, __ATOMIC_RELEASE);
+    if (loop_run(&last.loop, LOOP_RUN_DEFAULT) != 0 || loop_fini(&last.loop) != 0)
+        abort();
+    return arg;
+}
+
+static void a_send_and_a_post_may_end_the_loop(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < rounds() / 100; round++) {
+        pthread_t thread;
+        uint32_t waited = 0;
+        last.ready = 0;
+        assert_int_equal(0, pthread_create(&thread, NULL, run_until_told, NULL));
+        while (!__atomic_load_n(&last.ready, __ATOMIC_ACQUIRE))
+            wait_a_bit(&waited);
+        if (round % 2 == 0)
+            assert_int_equal(0, loop_async_send(&last.async));
+        else
+            assert_int_equal(0, loop_post(&last.loop, &last.task, on_last_post));
+        pthread_join(thread, NULL);
+    }
+}
+
 /* A crowd: asyncs that are closed at random under their senders, a loop that ends under them. */
 
 enum { ASYNCS = 3, CROWD_SENDERS = 3, CROWD_POSTERS = 2, POSTS = 40 };
@@ -585,6 +634,7 @@ int main(void)
         real_test(a_loop_that_falls_asleep_all_the_time_misses_no_send),
         real_test(a_loop_that_spins_before_it_sleeps_misses_no_send),
         real_test(no_post_is_left_behind_a_loop_that_falls_asleep),
+        real_test(a_send_and_a_post_may_end_the_loop),
         real_test(handles_close_and_loops_end_while_threads_send_to_them),
         real_test(two_loops_post_to_each_other),
     };
