@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 'use strict';
 const { visit, expect, equal, fits, tabTo, shot } = require('./browser.js');
+const { behindProxy } = require('./proxy.js');
 
 const EVIL = '<img src=x onerror=alert(1)>';
 
@@ -25,13 +26,17 @@ async function hears(page, text) {
     .some((line) => line.textContent.includes(wanted)), text);
 }
 
+const joined = (page) => page.evaluate(() => Number(document.documentElement.dataset.joined));
+
+const isJoined = (times) => Number(document.documentElement.dataset.joined) >= times;
+
 async function names(page, count) {
   await page.waitForFunction((wanted) => document.getElementById('count').textContent === wanted,
                              String(count));
   return page.locator('#people li').allTextContents();
 }
 
-async function steps(page, { context }) {
+async function steps(page, context, proxy) {
   await fits(page);
   await shot(page, 'chat-door');
   await join(page, 'Ann');
@@ -81,6 +86,15 @@ async function steps(page, { context }) {
   await hears(other, 'Hello! Who is there?'); // from before
   await hears(page, 'Bob has joined');
 
+  // All connections are lost: both come back by themselves, and nothing is shown twice.
+  const before = [await joined(page), await joined(other)];
+  proxy.cut();
+  await page.waitForFunction(isJoined, before[0] + 1);
+  await other.waitForFunction(isJoined, before[1] + 1);
+  await say(other, 'Back again');
+  await hears(page, 'Back again');
+  equal(await page.locator('.message', { hasText: 'Who is there?' }).count(), 1);
+
   await page.bringToFront();
   await tabTo(page, '#leave');
   await page.keyboard.press('Enter');
@@ -89,4 +103,6 @@ async function steps(page, { context }) {
   await other.close();
 }
 
-visit(process.argv[2], steps);
+behindProxy(process.argv[2], (address, proxy) =>
+  visit(address, (page, { context }) => steps(page, context, proxy),
+        { allowed: ['WebSocket connection'] }));

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The chat from outside: guests that are plain sockets, a thousand of them, ones that are slow, rude
-or dead, two processes with a real Redis between them that goes away, and the page in two tabs. See
-server.py for how to run it.
+"""The chat from outside: guests that are plain sockets, a thousand of them, ones that are slow,
+rude or dead, two processes with a real Redis between them that goes away, and the page in two tabs.
+See server.py for how to run it.
 
 SPDX-License-Identifier: MIT
 """
@@ -360,7 +360,7 @@ def its_pages_have_a_policy():
             equal(status, 200)
             expect("script-src 'self'" in headers['content-security-policy'], headers)
         equal(server.request('GET', '/nothing')[0], 404)
-        equal(server.request('GET', '/socket')[0], 426)
+        equal(server.request('GET', '/socket')[0], 400)
         expect(b'chat_requests_total' in server.request('GET', '/metrics')[2], 'no metrics')
 
 
@@ -478,6 +478,28 @@ def redis_goes_away_and_comes_back():
         equal(ann.hear('alone too')['from'], bob.id)
         bob.say('together again')
         ann.hear('together again')
+
+
+@test
+def a_redis_that_has_forgotten_is_told_again():
+    with two_of_them() as (redis, one, other):
+        ann, bob = meet(one, other)
+        ann.say('remember me')
+        bob.hear('remember me')
+        redis.stop()
+        wait_shared(ann, False)
+        redis.start()
+        with Server('chat', '--redis', f'127.0.0.1:{redis.port}') as third:
+            with contextlib.closing(Guest(third, 'Eve')) as eve:
+                eve.hear('remember me')
+
+
+@test
+def a_port_that_is_taken_ends_it_though_it_has_redis():
+    with two_of_them() as (redis, one, _):
+        status, _, errors = run([program('chat'), '--port', str(one[0].port),
+                                 '--redis', f'127.0.0.1:{redis.port}'])
+        expect(status == 1 and 'Address already in use' in errors, errors)
 
 
 @test

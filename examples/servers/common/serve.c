@@ -122,6 +122,7 @@ static int open_server(struct serve *serve)
         error = loop_http_server_init(&serve->loop, &serve->server, &serve->http);
     if (error == 0 && serve->open)
         error = serve->open(serve);
+    serve->opened = error == 0;
     if (error == 0)
         error = loop_http_listen(&serve->server, serve->host, serve->port, 0);
     if (error == 0)
@@ -142,14 +143,18 @@ static void say_where(struct serve *serve)
 static int run(struct serve *serve)
 {
     int error = open_server(serve);
-    if (error < 0) {
+    bool begun = serve->server.loop != NULL; /* or there is nothing to close */
+    if (error < 0)
         serve_complain("cannot listen", error);
+    if (error < 0 && begun) {
+        if (serve->opened && serve->drain)
+            serve->drain(serve); /* what it opened may keep the loop alive */
         loop_http_server_close(&serve->server, 0, NULL);
-    } else {
+    } else if (begun) {
         say_where(serve);
     }
     loop_run(&serve->loop, LOOP_RUN_DEFAULT);
-    if (serve->close)
+    if (serve->close && begun)
         serve->close(serve);
     loop_tls_context_unref(serve->http.tls);
     return error < 0 || loop_fini(&serve->loop) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

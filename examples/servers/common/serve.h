@@ -43,6 +43,7 @@ struct serve {
     struct loop_graceful graceful;
     const char *cert, *key;
     bool log;
+    bool opened; /* open() has done its part */
 };
 
 /* Becomes the server. Returns the status for exit(3). */
