@@ -73,14 +73,14 @@ def descriptors_for(count):
 
 
 class Server:
-    """A server of ours that runs: NAME --port 0 ARGUMENTS."""
+    """A server of ours that runs: NAME --port 0 ARGUMENTS. options are those of Popen."""
 
-    def __init__(self, name, *arguments, environment=None):
+    def __init__(self, name, *arguments, environment=None, **options):
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen([program(name), '--port', '0', *arguments],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.errors, text=True,
-                                        env={**os.environ, **(environment or {})})
+                                        env={**os.environ, **(environment or {})}, **options)
         self.first = self.process.stdout.readline().strip()
         match = re.fullmatch(r'listening on (https?://.*:(\d+))', self.first)
         if not match:
