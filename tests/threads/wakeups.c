@@ -329,12 +329,12 @@ static void no_post_is_left_behind_a_loop_that_falls_asleep(void **state)
 
 /* Loops that end because of what was sent: the sender may still be inside the call. */
 
-static struct last {
+static struct leaver {
     struct loop loop;
     struct loop_async async;
     struct loop_task task;
     uint32_t ready; /* atomic */
-} last;
+} leaver;
 
 static void on_last_send(struct loop_async *async)
 {
@@ -344,16 +344,16 @@ static void on_last_send(struct loop_async *async)
 static void on_last_post(struct loop_task *task)
 {
     (void)task;
-    loop_close(&last.async.handle, NULL);
+    loop_close(&leaver.async.handle, NULL);
 }
 
 static void *run_until_told(void *arg)
 {
-    if (loop_init(&last.loop, NULL) < 0 ||
-        loop_async_init(&last.loop, &last.async, on_last_send) < 0)
+    if (loop_init(&leaver.loop, NULL) < 0 ||
+        loop_async_init(&leaver.loop, &leaver.async, on_last_send) < 0)
         abort();
-    __atomic_store_n(&last.ready, 1, __ATOMIC_RELEASE);
-    if (loop_run(&last.loop, LOOP_RUN_DEFAULT) != 0 || loop_fini(&last.loop) != 0)
+    __atomic_store_n(&leaver.ready, 1, __ATOMIC_RELEASE);
+    if (loop_run(&leaver.loop, LOOP_RUN_DEFAULT) != 0 || loop_fini(&leaver.loop) != 0)
         abort();
     return arg;
 }
@@ -364,14 +364,14 @@ static void a_send_and_a_post_may_end_the_loop(void **state)
     for (uint64_t round = 0; round < rounds() / 100; round++) {
         pthread_t thread;
         uint32_t waited = 0;
-        last.ready = 0;
+        leaver.ready = 0;
         assert_int_equal(0, pthread_create(&thread, NULL, run_until_told, NULL));
-        while (!__atomic_load_n(&last.ready, __ATOMIC_ACQUIRE))
+        while (!__atomic_load_n(&leaver.ready, __ATOMIC_ACQUIRE))
             wait_a_bit(&waited);
         if (round % 2 == 0)
-            assert_int_equal(0, loop_async_send(&last.async));
+            assert_int_equal(0, loop_async_send(&leaver.async));
         else
-            assert_int_equal(0, loop_post(&last.loop, &last.task, on_last_post));
+            assert_int_equal(0, loop_post(&leaver.loop, &leaver.task, on_last_post));
         pthread_join(thread, NULL);
     }
 }
