@@ -904,7 +904,10 @@ static void a_library_without_sections_has_no_names(void **state)
 {
     char name[64], path[] = "/tmp/loop-trace-XXXXXX";
     (void)state;
-    void *library = open_without_sections((loop_function)_assert_true, path);
+    void *known = dlsym(RTLD_DEFAULT, "_assert_true"); /* of cmocka, if it is a library */
+    if (!known)
+        skip();
+    void *library = open_without_sections((loop_function)(uintptr_t)known, path);
     void *function = library ? dlsym(library, "_assert_true") : NULL;
     if (!function)
         skip();
