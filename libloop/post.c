@@ -6,27 +6,31 @@
  * descriptors.
  *
  * A loop that is busy looks into its mailbox before it sleeps, so senders owe it a system call only
- * when it is asleep. Two flags, two sides: the sender pushes, then reads asleep; the loop sets
- * asleep, then looks for parcels. All four are sequentially consistent, so at least one of them
- * sees the other, and no parcel is left behind a sleeping loop. Of several senders the one that
- * clears the flag writes the eventfd. Between turns, when another loop hosts this one, the flag is
- * set too. [DOC: asleep]
+ * when it is asleep. That is told by the same word that holds the parcels: a loop falls asleep by
+ * putting a mark where nothing is, which fails if a parcel is there, and the sender that replaces
+ * the mark by a parcel writes the eventfd. So no parcel can be left behind a sleeping loop. Between
+ * turns, when another loop hosts this one, the mark is there too. [DOC: asleep]
  *
  * The mailbox is memory of its own with a count of its holders: the loop, every waker, every job on
- * the pool. So a sender that is too late finds it closed, and never a stale pointer or a descriptor
- * number that has a new owner.
+ * the pool. So a sender that is too late finds another mark, that it is closed, and never a stale
+ * pointer or a descriptor number that has a new owner. What a parcel brings about may be the end
+ * of the loop, while its sender is still here: behind the push the mailbox is not touched any more,
+ * but by who has a loop to wake, and holds it for so long.
  *
  * Alternatives not taken: a lock (a signal handler may send), an eventfd written for every parcel
- * (a system call each), a scan of all async handles (libuv's; it costs their number).
+ * (a system call each), a scan of all async handles (libuv's; it costs their number), a flag beside
+ * the inbox, which has to be looked at behind every push.
  *
  * SPDX-License-Identifier: MIT */
 #include "internal.h"
 
+/* Marks in the place of an empty inbox. */
+static struct loop_link asleep; /* whoever replaces it wakes the loop */
+static struct loop_link closed; /* the loop is gone, and the mark stays */
+
 struct loop_mailbox {
     uint32_t holders;
-    bool asleep;              /* senders must wake the loop */
-    bool closed;              /* the loop is gone */
-    struct loop_link *inbox;  /* newest first, linked by next alone */
+    struct loop_link *inbox;  /* newest first, linked by next alone; or a mark */
     struct loop_watcher wake; /* an eventfd */
     struct loop *loop;        /* for its own thread alone */
     struct loop_allocator allocator;
@@ -63,8 +67,10 @@ int mailbox_open(struct loop *loop)
     struct loop_mailbox *mailbox = memory_resize(allocator, NULL, sizeof(*mailbox));
     if (!mailbox)
         return -ENOMEM;
-    *mailbox =
-        (struct loop_mailbox){.holders = 1, .asleep = true, .loop = loop, .allocator = *allocator};
+    *mailbox = (struct loop_mailbox){.holders = 1,
+                                     .inbox = &asleep,
+                                     .loop = loop,
+                                     .allocator = *allocator};
     int error = open_wake(loop, mailbox);
     if (error)
         memory_resize(allocator, mailbox, 0);
@@ -93,11 +99,13 @@ const struct loop_allocator *mailbox_allocator(const struct loop_mailbox *mailbo
     return &mailbox->allocator;
 }
 
-/* All that has come, oldest first, linked by next alone. */
-static struct loop_link *take_inbox(struct loop_mailbox *mailbox)
+/* All that has come, oldest first, linked by next alone. mark takes its place, or NULL. */
+static struct loop_link *take_inbox(struct loop_mailbox *mailbox, struct loop_link *mark)
 {
-    struct loop_link *newest = atomic_swap(&mailbox->inbox, NULL);
+    struct loop_link *newest = atomic_swap(&mailbox->inbox, mark);
     struct loop_link *oldest = NULL;
+    if (newest == &asleep)
+        return NULL;
     while (newest) {
         struct loop_link *next = newest->next;
         newest->next = oldest;
@@ -107,25 +115,18 @@ static struct loop_link *take_inbox(struct loop_mailbox *mailbox)
     return oldest;
 }
 
-/* Nobody is left to deliver to. */
-static void let_go(struct loop_mailbox *mailbox)
-{
-    struct loop_link *link = take_inbox(mailbox);
-    while (link) {
-        struct loop_link *next = link->next;
-        parcel_of(link)->deliver(NULL, parcel_of(link));
-        link = next;
-    }
-}
-
 void mailbox_close(struct loop *loop)
 {
     struct loop_link *link;
     watcher_stop(loop, &loop->mailbox->wake);
     while ((link = list_pop(&loop->posted)))
         parcel_of(link)->deliver(NULL, parcel_of(link));
-    atomic_put(&loop->mailbox->closed, true);
-    let_go(loop->mailbox);
+    link = take_inbox(loop->mailbox, &closed);
+    while (link) {
+        struct loop_link *next = link->next;
+        parcel_of(link)->deliver(NULL, parcel_of(link));
+        link = next;
+    }
     mailbox_release(loop->mailbox);
     loop->mailbox = NULL;
 }
@@ -138,33 +139,53 @@ int mailbox_reopen(struct loop *loop)
     return open_wake(loop, mailbox);
 }
 
-/* Behind the push: either the loop's closing sees the parcel, or this sees that it has closed. The
- * caller holds the mailbox, and let_go() gives up what the parcel holds of it. */
+/* The caller holds the mailbox, or knows that the loop will be there until the parcel is in it. */
+static bool push_and_wake(struct loop_mailbox *mailbox, struct loop_parcel *parcel)
+{
+    struct loop_link *before = &asleep;
+    mailbox_retain(mailbox);
+    parcel->link.next = NULL;
+    bool pushed = atomic_replace(&mailbox->inbox, &before, &parcel->link);
+    if (pushed)
+        sys_eventfd_signal(mailbox->wake.fd);
+    mailbox_release(mailbox);
+    return pushed;
+}
+
+/* Of a loop that is gone nothing is left that could be ended by delivering. */
 void post_push(struct loop_mailbox *mailbox, struct loop_parcel *parcel)
 {
-    struct loop_link *newest = atomic_get(&mailbox->inbox);
-    do
+    for (;;) {
+        struct loop_link *newest = atomic_get(&mailbox->inbox);
+        if (newest == &closed) {
+            parcel->deliver(NULL, parcel);
+            return;
+        }
         parcel->link.next = newest;
-    while (!atomic_replace(&mailbox->inbox, &newest, &parcel->link));
+        if (newest == &asleep ? push_and_wake(mailbox, parcel)
+                              : atomic_replace(&mailbox->inbox, &newest, &parcel->link))
+            return;
+    }
+}
 
-    if (atomic_get(&mailbox->closed))
-        let_go(mailbox);
-    else if (atomic_get(&mailbox->asleep) && atomic_swap(&mailbox->asleep, false))
-        sys_eventfd_signal(mailbox->wake.fd);
+/* The first of what is in the inbox, newest first. The loop's thread: only it takes from there. */
+static struct loop_link *newest_of(const struct loop *loop)
+{
+    struct loop_link *newest = atomic_get(&loop->mailbox->inbox);
+    return newest == &asleep ? NULL : newest;
 }
 
 bool post_waiting(const struct loop *loop)
 {
-    return !list_empty(&loop->posted) || atomic_get(&loop->mailbox->inbox);
+    return !list_empty(&loop->posted) || newest_of(loop);
 }
 
-/* Only this thread takes from the inbox, so it may be read where it is. */
 bool post_keeps_alive(const struct loop *loop)
 {
     for (struct loop_link *link = loop->posted.next; link != &loop->posted; link = link->next)
         if (parcel_of(link)->keeps_alive)
             return true;
-    for (struct loop_link *link = atomic_get(&loop->mailbox->inbox); link; link = link->next)
+    for (struct loop_link *link = newest_of(loop); link; link = link->next)
         if (parcel_of(link)->keeps_alive)
             return true;
     return false;
@@ -172,7 +193,7 @@ bool post_keeps_alive(const struct loop *loop)
 
 void post_fetch(struct loop *loop)
 {
-    struct loop_link *link = atomic_get(&loop->mailbox->inbox) ? take_inbox(loop->mailbox) : NULL;
+    struct loop_link *link = newest_of(loop) ? take_inbox(loop->mailbox, NULL) : NULL;
     while (link) {
         struct loop_link *next = link->next;
         list_append(&loop->posted, link);
@@ -193,22 +214,26 @@ void post_deliver(struct loop *loop)
         parcel_of(link)->deliver(loop, parcel_of(link));
 }
 
-/* Storing is the dear part: a fence, that a turn which does not sleep need not pay. */
-static void set_asleep(struct loop_mailbox *mailbox, bool asleep)
+/* Puts one mark, or none, in the place of another. false: it was not there. */
+static bool change_mark(struct loop_mailbox *mailbox, struct loop_link *from, struct loop_link *to)
 {
-    if (atomic_get(&mailbox->asleep) != asleep)
-        atomic_put(&mailbox->asleep, asleep);
+    struct loop_link *seen = from;
+    while (seen == from)
+        if (atomic_replace(&mailbox->inbox, &seen, to))
+            return true;
+    return false;
 }
 
 bool post_may_sleep(struct loop *loop)
 {
-    set_asleep(loop->mailbox, true);
-    return !post_waiting(loop);
+    struct loop_mailbox *mailbox = loop->mailbox;
+    bool marked = change_mark(mailbox, NULL, &asleep) || atomic_get(&mailbox->inbox) == &asleep;
+    return marked && list_empty(&loop->posted);
 }
 
 void post_awake(struct loop *loop)
 {
-    set_asleep(loop->mailbox, false);
+    change_mark(loop->mailbox, &asleep, NULL);
 }
 
 static void deliver_task(struct loop *loop, struct loop_parcel *parcel)
@@ -234,8 +259,6 @@ int loop_post(struct loop *loop, struct loop_task *task, loop_task_cb cb)
     task_prepare(loop, task, cb, TASK_POSTED);
     task->parcel.deliver = deliver_task;
     task->parcel.keeps_alive = !task->unref;
-    struct loop_mailbox *mailbox = mailbox_retain(loop->mailbox); /* cb may end the loop */
-    post_push(mailbox, &task->parcel);
-    mailbox_release(mailbox);
+    post_push(loop->mailbox, &task->parcel);
     return 0;
 }

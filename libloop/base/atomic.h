@@ -1,7 +1,7 @@
 /* Internal. Atomics on plain fields, so that public headers need no <stdatomic.h>, which C++ lacks.
  *
- * All are sequentially consistent. The places that need it (asleep in post.c, the state of a waker)
- * need exactly that, and none of the others is on a path where a weaker order would be measurable.
+ * All are sequentially consistent. The state of a waker and the counts of a pool's threads need
+ * exactly that, and none of the others is on a path where a weaker order would be measurable.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_BASE_ATOMIC_H

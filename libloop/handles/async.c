@@ -77,38 +77,22 @@ int loop_async_init(struct loop *loop, struct loop_async *async, loop_async_cb c
     return 0;
 }
 
-/* 1: the sender who gets it has to push. */
-static int set_pending(struct loop_waker *waker)
+/* Behind the push nothing is touched: the callback may be to close the handle, and end the loop. */
+int loop_waker_send(struct loop_waker *waker)
 {
     uint32_t before = atomic_or(&waker->state, PENDING);
     if (before & CLOSED)
         return -ECANCELED;
-    return !(before & PENDING);
-}
-
-/* The mailbox must outlive the push, and this sender's reference the mailbox's. */
-int loop_waker_send(struct loop_waker *waker)
-{
-    int status = set_pending(waker);
-    if (status <= 0)
-        return status;
+    if (before & PENDING)
+        return 0;
     loop_waker_retain(waker);
     post_push(waker->mailbox, &waker->parcel);
     return 0;
 }
 
-/* This sender has no reference, and what the callback does may be to close the handle and to end
- * the loop, before the push has returned: so the push has one of its own. */
 int loop_async_send(struct loop_async *async)
 {
-    struct loop_waker *waker = async->waker;
-    int status = waker ? set_pending(waker) : -ECANCELED;
-    if (status <= 0)
-        return status;
-    atomic_add(&waker->holders, 2);
-    post_push(waker->mailbox, &waker->parcel);
-    loop_waker_release(waker);
-    return 0;
+    return async->waker ? loop_waker_send(async->waker) : -ECANCELED;
 }
 
 struct loop_waker *loop_async_waker(struct loop_async *async)

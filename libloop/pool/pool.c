@@ -117,8 +117,7 @@ static struct loop_job *look_until_there_is_one(struct worker *worker)
     return job;
 }
 
-/* The thread gives up the mailbox, not the loop on delivery: the push looks at it once more after
- * the parcel is in it. */
+/* Behind the push the job is its request's again, so its hold on the mailbox is given up here. */
 void pool_send_home(struct loop_job *job)
 {
     struct loop_mailbox *mailbox = job->mailbox;
