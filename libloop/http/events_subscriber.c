@@ -37,13 +37,14 @@ static struct subscriber *of_link(struct loop_link *link)
 
 /* --- who goes --- */
 
+/* Also off the list of those that have to go: the log of another that goes may end its response. */
 static void leave(struct subscriber *subscriber)
 {
     struct loop_http_events *events = subscriber->events;
+    list_remove(&subscriber->link);
     if (!events)
         return;
     subscriber->events = NULL;
-    list_remove(&subscriber->link);
     if (--events->count == 0)
         loop_timer_stop(&events->quiet);
 }
@@ -77,12 +78,15 @@ static void on_close(struct loop_http_response *res)
     loop_http_end(res, NULL, 0);
 }
 
-/* The server closes. Who does not take the end at once would make it wait. */
+/* The server closes, be it in the log of this very end. Who does not take the end at once would
+ * make it wait. */
 static void on_leave(struct exchange_hook *hook)
 {
     struct subscriber *subscriber = loop_container_of(hook, struct subscriber, hook);
     struct exchange *exchange = subscriber->exchange;
     struct link *wire = exchange->conn->wire;
+    if (exchange->ended)
+        return;
     leave(subscriber);
     loop_http_end(&exchange->res, NULL, 0);
     if (link_flush(wire) < 0 || link_waiting(wire) > 0)

@@ -80,6 +80,7 @@ struct open_file {
     uint64_t size;
     time_t modified_s;
     uint64_t found_ns;
+    uint64_t sent_ns; /* when it was last sent whole, in one piece; 0: never */
     unsigned accepted;
     char etag[64];
     char *lines; /* the headers that are its own; behind path */
@@ -91,6 +92,10 @@ struct open_file {
 /* Takes the descriptor of the search. NULL: no memory. */
 struct open_file *open_file_new(const struct file_search *search);
 void open_file_release(struct open_file *file);
+
+/* Whether size bytes, over 0, are taken to be in memory: the first and the last of them are, or all
+ * of the file was just sent. */
+bool open_file_is_warm(const struct open_file *file, uint64_t at, size_t size, uint64_t now_ns);
 
 /* A file that was found a short while ago, with a reference for the caller, or NULL. */
 struct open_file *files_cache_get(const struct file_root *root, const char *path, unsigned accepted,

@@ -7,6 +7,8 @@
  * opened anew, and its place taken.
  *
  * Contents are not kept: the kernel does that, for everybody, and knows when memory is short.
+ * Whether it has them is asked by reading a byte without waiting; of a file that was sent whole a
+ * moment ago it is not asked again.
  *
  * SPDX-License-Identifier: MIT */
 #include "files.h"
@@ -14,8 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Pages that were read in the last second go when nothing else is left to go. */
+static const uint64_t warm_ns = LOOP_SEC;
 
 /* Tags are strong: they change with the file, its size, and its time to the nanosecond. */
 static void describe(struct open_file *file, const struct stat *stat)
@@ -76,6 +82,25 @@ void open_file_release(struct open_file *file)
     close(file->fd);
     free(file);
 }
+
+/* --- whether it is in memory --- */
+
+static bool has_byte(int fd, uint64_t at)
+{
+    char byte;
+    const struct iovec room = {&byte, 1};
+    ssize_t size = preadv2(fd, &room, 1, (off_t)at, RWF_NOWAIT);
+    return size >= 0; /* 0: it is shorter now, which costs no disk either */
+}
+
+bool open_file_is_warm(const struct open_file *file, uint64_t at, size_t size, uint64_t now_ns)
+{
+    if (file->sent_ns > 0 && now_ns - file->sent_ns < warm_ns)
+        return true;
+    return has_byte(file->fd, at) && has_byte(file->fd, at + size - 1);
+}
+
+/* --- the cache --- */
 
 /* FNV-1a, which is good enough for a table whose worst case is a file opened again. */
 static struct open_file **slot(const struct file_root *root, const char *path, unsigned accepted)

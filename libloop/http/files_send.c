@@ -4,8 +4,9 @@
  * read, since preadv2(2) with RWF_NOWAIT gives up if a disk would be asked. What is large goes by
  * sendfile(2), which copies nothing, a piece at a time. sendfile(2) itself may wait for a disk, so
  * the first and the last byte of a piece are read first; if they are not in memory a thread of the
- * pool reads the piece, and then it is. A page that the kernel throws away between the two costs
- * the loop a read: there is no way to ask it not to, but to copy everything.
+ * pool reads the piece, and then it is. A file that was sent whole a moment ago is there still, and
+ * is not asked. A page that the kernel throws away meanwhile costs the loop a read: there is no way
+ * to ask it not to, but to copy everything.
  *
  * When the socket takes no more, a small block is written through the stream like anything else,
  * and its callback tells that there is room: the stream's own bookkeeping of events, deadlines and
@@ -105,19 +106,11 @@ static void warm(struct sending *sending)
         finish(sending);
 }
 
-static bool has_byte(int fd, uint64_t at)
-{
-    char byte;
-    const struct iovec room = {&byte, 1};
-    ssize_t size = preadv2(fd, &room, 1, (off_t)at, RWF_NOWAIT);
-    return size >= 0; /* 0: it is shorter now, which costs no disk either */
-}
-
 static bool is_in_memory(const struct sending *sending, size_t size)
 {
+    uint64_t now_ns = loop_now(sending->exchange->req.server->loop);
     return sending->at + size <= sending->warm_end ||
-           (has_byte(sending->file->fd, sending->at) &&
-            has_byte(sending->file->fd, sending->at + size - 1));
+           open_file_is_warm(sending->file, sending->at, size, now_ns);
 }
 
 /* --- a socket that is full --- */
@@ -179,12 +172,18 @@ static void on_later(struct loop_task *task)
     go_on(sending);
 }
 
+/* What a thread has read is sent before it reads on. */
+static size_t piece_size(const struct sending *sending)
+{
+    uint64_t end = sending->at < sending->warm_end ? sending->warm_end : sending->end;
+    return end - sending->at < PIECE ? (size_t)(end - sending->at) : PIECE;
+}
+
 /* 1: go on; 0: somebody else will; negative: it cannot be done. */
 static int send_piece(struct sending *sending)
 {
     struct link *wire = sending->exchange->conn->wire;
-    uint64_t left = sending->end - sending->at;
-    size_t size = left < PIECE ? (size_t)left : PIECE;
+    size_t size = piece_size(sending);
     if (!is_in_memory(sending, size)) {
         warm(sending);
         return 0;
@@ -195,6 +194,8 @@ static int send_piece(struct sending *sending)
         return -EIO;
     if (sent > 0)
         advance(sending, (size_t)sent);
+    if (sent == (ssize_t)sending->file->size)
+        sending->file->sent_ns = loop_now(wire->stream.handle.loop);
     if (sent == (ssize_t)size)
         return 1;
     wait_for_room(sending);

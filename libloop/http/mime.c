@@ -118,8 +118,8 @@ static bool parse(struct mime_types *types, char *text, size_t size)
         return false;
     char *lines = types->text, *out = types->text + size + 1, *rest = NULL;
     memcpy(lines, text, size + 1);
-    for (char *line; (line = strtok_r(rest ? NULL : lines, "\n", &rest));)
-        if (!add_line(types, line, &out))
+    for (; (lines = strtok_r(lines, "\n", &rest)); lines = NULL)
+        if (!add_line(types, lines, &out))
             return false;
     if (types->count > 0)
         qsort(types->entries, types->count, sizeof(struct mime_type), by_extension_and_place);

@@ -98,17 +98,20 @@ static uint64_t pause_of(const struct supervisor_slot *slot)
     return pause_ns < max_ns ? pause_ns : max_ns;
 }
 
+/* A report may have stopped us, and so may the one in here. */
 static void start_again(struct supervisor_slot *slot)
 {
+    if (slot->supervisor->stopping)
+        return;
     if (slot->quick >= slot->supervisor->options.quick_max) {
         give_up(slot);
         return;
     }
     uint64_t pause_ns = pause_of(slot);
+    slot_start_after(slot, pause_ns);
     if (pause_ns)
         supervisor_report(slot->supervisor, "worker %u will be started again in %llu ms",
                           slot->number, (unsigned long long)(pause_ns / LOOP_MS));
-    slot_start_after(slot, pause_ns);
 }
 
 static void on_retry(struct loop_timer *timer)
@@ -156,6 +159,8 @@ void slot_roll(struct loop_supervisor *supervisor)
         error = child_spawn(slot, &slot->next);
     if (!error)
         return;
+    if (slot->given_up) /* what would come to its sockets would wait for nobody */
+        slot_close(slot);
     supervisor_report(supervisor, "worker %u cannot be replaced: %s", slot->number,
                       loop_strerror(error));
     end_roll(supervisor, false);

@@ -35,7 +35,7 @@ static struct fixture {
     int over;       /* exchanges that the log has heard of */
     bool own_cache_control;
     const char *publish_then; /* in the request callback, before it subscribes */
-    bool end_in_log, closed;
+    bool end_in_log, close_in_log, closed;
 } fixture;
 
 static char text[TEXT_MAX];
@@ -50,14 +50,21 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
     fixture.subscribed = loop_http_subscribe(&fixture.events, res);
 }
 
-static void on_log(struct loop_http_server *server, const struct loop_http_request *req, int error)
+static void on_closed(struct loop_http_server *server)
 {
     (void)server;
+    fixture.closed = true;
+}
+
+static void on_log(struct loop_http_server *server, const struct loop_http_request *req, int error)
+{
     (void)req;
     (void)error;
     fixture.over++;
     if (fixture.end_in_log)
         loop_http_events_fini(&fixture.events);
+    if (fixture.close_in_log)
+        loop_http_server_close(server, LOOP_NEVER, on_closed);
 }
 
 static void begin(void **state, struct loop_http_events_options options, bool compress)
@@ -69,12 +76,6 @@ static void begin(void **state, struct loop_http_events_options options, bool co
     assert_int_equal(0, loop_http_events_init(fixture.loop, &fixture.events, &options));
     assert_int_equal(0, loop_http_server_init(fixture.loop, &fixture.server, &server_options));
     assert_int_equal(0, loop_http_listen(&fixture.server, "127.0.0.1", 0, 0));
-}
-
-static void on_closed(struct loop_http_server *server)
-{
-    (void)server;
-    fixture.closed = true;
 }
 
 static void end(void)
@@ -540,6 +541,31 @@ static void the_channel_may_be_finished_while_it_publishes(void **state)
     end();
 }
 
+/* Closing ends all responses, also that of the second who is too slow, whose turn it is next. */
+static void the_server_may_be_closed_while_the_slow_are_cut_off(void **state)
+{
+    static char data[100000];
+    memset(data, 'x', sizeof(data) - 1);
+    begin(state, (struct loop_http_events_options){0}, false);
+    int slow = dial(4096), also = dial(4096);
+    ask(slow, "GET", "");
+    ask(also, "GET", "");
+    while (fixture.events.count < 2)
+        turn();
+    fixture.close_in_log = true;
+    struct loop_http_event event = {.data = data, .size = sizeof(data) - 1};
+    while (fixture.events.cut_off == 0)
+        assert_int_equal(0, loop_http_publish(&fixture.events, &event));
+    assert_int_equal(2, fixture.events.cut_off);
+    assert_int_equal(2, fixture.over);
+    assert_int_equal(0, fixture.events.count);
+    close(slow);
+    close(also);
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_true(fixture.closed);
+    loop_http_events_fini(&fixture.events);
+}
+
 static void on_pass(struct loop_timer *timer)
 {
     (void)timer;
@@ -761,6 +787,7 @@ int main(void)
         real_test(a_subscriber_that_goes_is_forgotten),
         real_test(publishing_in_a_callback_reaches_all_but_who_is_not_there_yet),
         real_test(the_channel_may_be_finished_while_it_publishes),
+        real_test(the_server_may_be_closed_while_the_slow_are_cut_off),
         virtual_test(silence_is_broken_by_a_comment),
         real_test(the_end_of_the_server_is_the_end_of_the_stream),
         real_test(a_slow_subscriber_does_not_hold_up_the_end_of_the_server),

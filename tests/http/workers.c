@@ -160,7 +160,8 @@ static struct fixture {
     bool again;   /* each client connects anew */
     bool ended;
     int status;
-    const char *await; /* stop when a line has this in it */
+    const char *await;  /* stop when a line has this in it */
+    const char *end_at; /* stop the supervisor then */
     char log[4096];
 } fixture;
 
@@ -238,6 +239,8 @@ static void on_report(struct loop_supervisor *supervisor, const char *line)
     snprintf(fixture.log + size, sizeof(fixture.log) - size, "%s\n", line);
     if (fixture.await && strstr(line, fixture.await))
         loop_stop(fixture.loop);
+    if (fixture.end_at && strstr(line, fixture.end_at))
+        loop_supervisor_stop(supervisor);
 }
 
 static void on_end(struct loop_supervisor *supervisor, int status)
@@ -432,6 +435,25 @@ static void one_that_dies_again_and_again_is_started_later_and_later_and_given_u
     assert_int_equal(4, fixture.supervisor.started);
 }
 
+/* Another worker is still busy then, so that there is time for a start that must not come. */
+static void who_stops_in_the_report_of_a_death_gets_no_successor(void **state)
+{
+    (void)state;
+    fixture.options.drain_ns = 500 * LOOP_MS;
+    begin();
+    start_client(&fixture.clients[0], "ever\n");
+    loop_run(fixture.loop, LOOP_RUN_DEFAULT);
+    bool first = loop_supervisor_pid(&fixture.supervisor, 0) != fixture.clients[0].pid;
+    fixture.end_at = "again in 100 ms";
+    kill(loop_supervisor_pid(&fixture.supervisor, !first), SIGKILL);
+    while (loop_run(fixture.loop, LOOP_RUN_DEFAULT))
+        continue;
+    assert_true(fixture.ended);
+    assert_int_equal(0, fixture.status);
+    assert_int_equal(2, fixture.supervisor.started);
+    assert_int_equal(0, times("cannot be started"));
+}
+
 static void one_that_is_not_ready_in_time_is_killed(void **state)
 {
     (void)state;
@@ -485,6 +507,39 @@ static void code_that_does_not_start_leaves_the_old_in_place(void **state)
     assert_int_equal(2, fixture.supervisor.serving);
     assert_int_equal(0, fixture.supervisor.rolls);
     assert_false(fixture.supervisor.rolling);
+    load(50);
+    end_load();
+    assert_int_equal(0, fixture.failed);
+    end();
+}
+
+/* The handles of what has ended are closed in this turn. */
+static void settle(void)
+{
+    for (int i = 0; i < 3; i++)
+        loop_run(fixture.loop, LOOP_RUN_NOWAIT);
+}
+
+/* Or the kernel would go on sharing out connections to them. */
+static void the_sockets_of_one_given_up_are_closed_again_if_a_roll_cannot_start_it(void **state)
+{
+    (void)state;
+    char program[4096] = "", path[64];
+    assert_true(readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
+    snprintf(path, sizeof(path), "/tmp/workers-test-%d", (int)getpid());
+    assert_int_equal(0, symlink(program, path));
+    fixture.options.file = path;
+    fixture.options.quick_max = 1;
+    begin();
+    kill(loop_supervisor_pid(&fixture.supervisor, 0), SIGKILL);
+    await("is given up");
+    settle();
+    int before = open_descriptors();
+    unlink(path);
+    loop_supervisor_roll(&fixture.supervisor);
+    await("the old workers stay");
+    assert_int_equal(1, times("worker 0 cannot be replaced"));
+    assert_int_equal(before, open_descriptors());
     load(50);
     end_load();
     assert_int_equal(0, fixture.failed);
@@ -624,9 +679,11 @@ int main(void)
         workers_test(what_waits_in_the_queue_of_a_dead_worker_is_served_by_the_next),
         workers_test(a_worker_that_hangs_is_replaced),
         workers_test(one_that_dies_again_and_again_is_started_later_and_later_and_given_up),
+        workers_test(who_stops_in_the_report_of_a_death_gets_no_successor),
         workers_test(one_that_is_not_ready_in_time_is_killed),
         workers_test(new_code_is_rolled_in_under_load_without_one_failure),
         workers_test(code_that_does_not_start_leaves_the_old_in_place),
+        workers_test(the_sockets_of_one_given_up_are_closed_again_if_a_roll_cannot_start_it),
         workers_test(signals_roll_and_stop),
         workers_test(what_is_under_way_at_the_end_is_finished),
         workers_test(who_does_not_finish_in_time_is_killed),

@@ -45,6 +45,13 @@ def its_help_names_its_options_and_others_are_refused():
 
 
 @test
+def a_certificate_that_is_not_there_is_told_in_a_sentence():
+    for name in 'hello', 'rest', 'login':
+        status, _, errors = run([program(name), '--port', '0', '--cert', '/none/cert.pem'])
+        expect(status == 1 and 'No such file' in errors, (name, status, errors))
+
+
+@test
 def a_port_that_is_taken_is_told_in_a_sentence():
     with Server('hello') as server:
         status, _, errors = run([program('hello'), '--port', str(server.port)])

@@ -208,6 +208,15 @@ def an_address_is_held_up_whatever_names_it_tries():
 
 
 @test
+def addresses_are_told_apart_on_a_socket_that_takes_ipv6_too():
+    with serving('--host', '') as (server, _):
+        until_too_many(Browser(server), [f'user{number}' for number in range(100)])
+        server.client = lambda: http.client.HTTPConnection('127.0.0.1', server.port, timeout=LATE,
+                                                           source_address=('127.0.0.2', 0))
+        equal(Browser(server).log_in('bob', PASSWORD)[0], 303)
+
+
+@test
 def a_session_ends_at_its_time_and_with_a_new_password():
     with serving() as (server, path):
         browser = Browser(server)

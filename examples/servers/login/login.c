@@ -220,14 +220,17 @@ static void on_found(struct database_job *job, int result)
         login.checks++;
 }
 
-/* An IPv6 network is one address here: whoever has one has all of its 2^64. */
+/* An IPv6 network is one address here: whoever has one has all of its 2^64. But not that of all
+ * IPv4 addresses, "::ffff:192.0.2.1", as they come to a socket that takes both. */
 static uint64_t address_of(const struct loop_http_request *req)
 {
     const struct loop_address *peer = loop_http_peer(req);
+    const struct in6_addr *ip6 = &peer->ip6.sin6_addr;
     if (peer->size == 0)
         return secret_number("", 0);
-    return peer->any.sa_family == AF_INET6 ? secret_number(&peer->ip6.sin6_addr, 8)
-                                           : secret_number(&peer->ip4.sin_addr, 4);
+    if (peer->any.sa_family != AF_INET6)
+        return secret_number(&peer->ip4.sin_addr, 4);
+    return IN6_IS_ADDR_V4MAPPED(ip6) ? secret_number(ip6->s6_addr + 12, 4) : secret_number(ip6, 8);
 }
 
 /* Counted before the password is looked at, or many at once would all be in time. */
