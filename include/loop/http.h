@@ -71,7 +71,7 @@ struct loop_http_limits {
     uint64_t body_rate;      /* bytes a second that a body must bring on average: 256 */
     uint64_t body_grace_ns;  /* before that is asked: 10 s */
     uint64_t write_stall_ns; /* without the peer taking a byte: 30 s, then a reset */
-    uint32_t connections;    /* 10,000; more wait in the kernel */
+    uint32_t connections;    /* 10,000, WebSockets included; more wait in the kernel */
     uint32_t requests;       /* of one connection, which is then closed; 0: any number */
 };
 

@@ -95,7 +95,7 @@ struct loop_websocket_options {
     uint64_t message_bytes; /* 1 MiB (with on_piece: any number), then 1009 */
     uint64_t ping_ns;       /* silent so long, the peer is pinged: 30 s; LOOP_NEVER: it is not */
     uint64_t pong_ns;       /* and so long after that it is given up: 10 s */
-    uint64_t stall_ns;      /* so long, or up to twice, without taking what waits, too: 30 s */
+    uint64_t stall_ns;      /* so long without taking what waits, too: 30 s */
     uint64_t close_ns;      /* from the close frame to the end of the connection: 10 s */
     const char *const *protocols; /* subprotocols, the best first, ending in NULL; or NULL */
 
@@ -133,11 +133,9 @@ struct loop_websocket {
     size_t message_size, message_capacity;
     char *held; /* came, and not read yet: before on_open, or while paused */
     size_t held_at, held_size;
-    uint64_t heard_ns;   /* when the last byte came */
-    uint64_t pinged_ns;  /* when we last asked */
-    uint64_t stalled_ns; /* since when nothing of what waits has moved; 0: nothing waits */
-    uint64_t taken;      /* bytes, when that was looked at */
-    uint16_t code;       /* for on_close */
+    uint64_t heard_ns;  /* when the last byte came */
+    uint64_t pinged_ns; /* when we last asked */
+    uint16_t code;      /* for on_close */
     char reason[124];
     char answer[125]; /* for a ping that came when too much waited */
     uint8_t answer_size;

@@ -112,7 +112,8 @@ static void on_bytes(struct link *wire, const char *bytes, size_t size)
 static void on_ended(struct link *wire, int status)
 {
     struct client_conn *conn = wire->owner;
-    conn->ended = status;
+    if (conn->ended == 0) /* what came before it is whole, whatever comes of the request */
+        conn->ended = status;
     if (conn->fetch)
         conn_parse(conn);
     else

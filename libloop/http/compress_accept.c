@@ -64,9 +64,31 @@ int encoding_weight(const char *value, const char *encoding)
     return weight == ENCODING_UNNAMED ? 0 : weight;
 }
 
+/* A list may come in several lines, which are one (RFC 9110 5.3): NULL: it does not come, or is
+ * longer than any that is meant. */
+static const char *join_lines(const struct loop_http_request *req, char *room, size_t size)
+{
+    const char *value = NULL;
+    size_t used = 0;
+    for (size_t i = 0; i < req->header_count; i++) {
+        const char *line = req->headers[i].value;
+        if (strcmp(req->headers[i].name, "accept-encoding") != 0)
+            continue;
+        size_t length = strlen(line);
+        if (used + length + 2 > size)
+            return NULL;
+        memcpy(room + used, line, length);
+        memcpy(room + used + length, ",", 2);
+        used += length + 1;
+        value = room;
+    }
+    return value;
+}
+
 bool accepts_encoding(const struct loop_http_request *req, const char *encoding)
 {
-    const char *value = loop_http_header(req, "accept-encoding");
+    char room[1024];
+    const char *value = join_lines(req, room, sizeof(room));
     int weight = encoding_weight(value, encoding);
     int plain = value ? find_weight(value, "identity") : ENCODING_UNNAMED;
     return weight > 0 && weight >= plain;

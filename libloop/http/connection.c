@@ -42,7 +42,7 @@ void connection_cut_short(struct loop_http_connection *conn)
         link_close(conn->wire);
 }
 
-static void count_out(struct loop_http_connection *conn)
+void connection_count_out(struct loop_http_connection *conn)
 {
     conn->server->stats.bytes_out += conn->wire->bytes_out - conn->counted_out;
     conn->counted_out = conn->wire->bytes_out;
@@ -70,6 +70,7 @@ void connection_finish(struct loop_http_connection *conn)
 void connection_destroy(struct loop_http_connection *conn)
 {
     struct loop_http_server *server = conn->server;
+    bool upgraded = conn->taken && conn->wire->server; /* and counts until upgrade_over() */
     loop_timer_stop(&conn->timer);
     loop_task_cancel(&conn->tick);
     list_remove(&conn->link);
@@ -77,7 +78,8 @@ void connection_destroy(struct loop_http_connection *conn)
         exchange_free(conn->exchange);
     free(conn->kept);
     free(conn);
-    server_connection_closed(server);
+    if (!upgraded)
+        server_connection_closed(server);
 }
 
 /* The link is another's from now on. */
@@ -92,7 +94,7 @@ void connection_give(struct loop_http_connection *conn)
 void connection_exchange_over(struct loop_http_connection *conn, bool whole)
 {
     conn->exchange = NULL;
-    count_out(conn);
+    connection_count_out(conn);
     if (conn->taken)
         return;
     enum connection_phase phase = conn->phase;
@@ -157,7 +159,7 @@ static void on_drained(struct link *wire)
 static void on_closed(struct link *wire)
 {
     struct loop_http_connection *conn = of_wire(wire);
-    count_out(conn);
+    connection_count_out(conn);
     struct exchange *exchange = conn->exchange;
     conn->exchange = NULL;
     if (exchange && conn->phase == CONNECTION_HEAD)

@@ -151,6 +151,7 @@ void connection_settle(struct loop_http_connection *conn);
 
 /* connection_time.c: its limits in time */
 void connection_watch(struct loop_http_connection *conn);
+void connection_count_out(struct loop_http_connection *conn); /* what has gone, in the statistics */
 
 /* exchange.c */
 struct exchange *exchange_new(struct loop_http_connection *conn);

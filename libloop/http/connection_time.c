@@ -15,11 +15,18 @@
 
 static void on_timer(struct loop_timer *timer);
 
+/* LOOP_NEVER, which a limit may be, stays that. */
+static uint64_t later(uint64_t ns, uint64_t after_ns)
+{
+    return after_ns > LOOP_NEVER - ns ? LOOP_NEVER : ns + after_ns;
+}
+
 /* A server that closes waits a little: a request may be on its way, and would be lost. */
 static uint64_t idle_due(const struct loop_http_connection *conn)
 {
     const struct loop_http_limits *limits = &conn->server->options.limits;
-    uint64_t due_ns = conn->since_ns + (conn->requests ? limits->keep_alive_ns : limits->head_ns);
+    uint64_t due_ns =
+        later(conn->since_ns, conn->requests ? limits->keep_alive_ns : limits->head_ns);
     uint64_t last_ns = conn->server->closed_ns + LAST_CALL_NS;
     return conn->server->closing && last_ns < due_ns ? last_ns : due_ns;
 }
@@ -33,13 +40,13 @@ static uint64_t due(const struct loop_http_connection *conn)
             return LOOP_NEVER;
         return idle_due(conn);
     case CONNECTION_HEAD:
-        return conn->since_ns + limits->head_ns;
+        return later(conn->since_ns, limits->head_ns);
     case CONNECTION_BODY:
         return conn->exchange && conn->exchange->body == BODY_READING
-                   ? conn->since_ns + limits->body_grace_ns
+                   ? later(conn->since_ns, limits->body_grace_ns)
                    : LOOP_NEVER;
     case CONNECTION_DISCARD:
-        return conn->since_ns + limits->body_grace_ns;
+        return later(conn->since_ns, limits->body_grace_ns);
     case CONNECTION_LINGER:
         return conn->since_ns + LINGER_NS;
     case CONNECTION_DONE:
@@ -48,13 +55,20 @@ static uint64_t due(const struct loop_http_connection *conn)
     return LOOP_NEVER;
 }
 
+/* When what waits will have waited too long. What is gathered begins to wait now, or leaves. */
+static uint64_t stalled_due(const struct loop_http_connection *conn)
+{
+    bool waits = conn->wire->stream.queued > 0;
+    uint64_t since_ns = waits ? link_moved_ns(conn->wire) : loop_now(conn->server->loop);
+    return later(since_ns, conn->server->options.limits.write_stall_ns);
+}
+
 void connection_watch(struct loop_http_connection *conn)
 {
     uint64_t due_ns = due(conn), now_ns = loop_now(conn->server->loop);
     if (link_waiting(conn->wire) > 0) {
-        uint64_t stalled_ns =
-            link_moved_ns(conn->wire) + conn->server->options.limits.write_stall_ns;
-        due_ns = due_ns == LOOP_NEVER || stalled_ns < due_ns ? stalled_ns : due_ns;
+        uint64_t stalled_ns = stalled_due(conn);
+        due_ns = stalled_ns < due_ns ? stalled_ns : due_ns;
     }
     if (due_ns == LOOP_NEVER)
         return;
@@ -95,14 +109,13 @@ static void on_timer(struct loop_timer *timer)
 {
     struct loop_http_connection *conn =
         loop_container_of(timer, struct loop_http_connection, timer);
-    uint64_t stall_ns = conn->server->options.limits.write_stall_ns;
-    if (link_waiting(conn->wire) > 0 &&
-        loop_now(conn->server->loop) >= link_moved_ns(conn->wire) + stall_ns) {
+    uint64_t now_ns = loop_now(conn->server->loop);
+    if (link_waiting(conn->wire) > 0 && now_ns >= stalled_due(conn)) {
         conn->server->stats.timed_out++;
         connection_lose(conn);
         return;
     }
-    if (link_is_open(conn->wire) && loop_now(conn->server->loop) >= due(conn) && body_is_slow(conn))
+    if (link_is_open(conn->wire) && now_ns >= due(conn) && body_is_slow(conn))
         time_out(conn);
     connection_parse(conn);
 }

@@ -53,7 +53,7 @@ void exchange_unhook(struct exchange *exchange, struct exchange_hook *hook)
 /* The first that ends the response takes all others along. */
 void exchange_leave(struct exchange *exchange)
 {
-    struct exchange_hook *hook = exchange->hooks;
+    struct exchange_hook *hook = exchange->ended ? NULL : exchange->hooks;
     while (hook && !hook->leave)
         hook = hook->next;
     if (hook)
@@ -209,7 +209,7 @@ void exchange_body(struct exchange *exchange, ssize_t size, const void *bytes)
         exchange->body = size < 0 ? BODY_OVER : exchange->body;
         return;
     }
-    if (size > 0 && (uint64_t)size > exchange->body_limit - req->body_read) {
+    if (size > 0 && req->body_read + (uint64_t)size > exchange->body_limit) {
         exchange->conn->last = true;
         deliver(exchange, -EFBIG, NULL);
         return;
@@ -239,6 +239,8 @@ void exchange_over(struct exchange *exchange, int error)
     struct loop_http_connection *conn = exchange->conn;
     note(server, exchange);
     server->stats.active -= exchange->req.method[0] != '\0';
+    if (conn)
+        conn->exchange = NULL; /* before the callback: it may close the server, which ends others */
     if (server->options.on_log)
         server->options.on_log(server, &exchange->req, error);
     list_remove(&exchange->link);

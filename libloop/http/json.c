@@ -73,13 +73,29 @@ static int status_of(int error)
     }
 }
 
+/* Sees whether the program has ended the response itself. */
+struct witness {
+    struct exchange_hook hook;
+    bool gone;
+};
+
+static void on_witness_gone(struct exchange_hook *hook)
+{
+    loop_container_of(hook, struct witness, hook)->gone = true;
+}
+
 void reader_finish(struct body_reader *reader, int status, const char *message)
 {
-    struct loop_http_response *res = reader->req->response;
+    struct exchange *exchange = exchange_of(reader->req);
+    struct witness witness = {.hook = {.gone = on_witness_gone}};
     reader_detach(reader);
-    reader->done(reader, status, message); /* the request may be gone, if status is 0 */
-    if (status < 0)
-        loop_http_end_error(res, status_of(status), message);
+    exchange_hook(exchange, &witness.hook);
+    reader->done(reader, status, message);
+    if (witness.gone)
+        return;
+    exchange_unhook(exchange, &witness.hook);
+    if (status < 0 && !exchange->ended)
+        loop_http_end_error(&exchange->res, status_of(status), message);
 }
 
 static void on_refuse(struct loop_task *task)

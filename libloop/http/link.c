@@ -48,9 +48,10 @@ void link_free(struct link *link)
 
 static void end(struct link *link, int status)
 {
-    if (link->ended || link->closing)
+    if (link->lost || link->closing || (link->ended && status == LOOP_EOF))
         return;
     link->ended = true;
+    link->lost = status != LOOP_EOF;
     if (link->reading)
         link_pause(link);
     link->user->ended(link, status);
@@ -109,13 +110,18 @@ static void on_drain(struct loop_stream *stream)
     link_drained(of_stream(stream));
 }
 
+/* What the peer had to say before it went is read first: two immediates have a poll between. */
 static void on_tick(struct loop_task *task)
 {
     struct link *link = loop_container_of(task, struct link, tick);
-    link->ticking = false;
     int status = link_flush(link);
-    if (status < 0)
+    link->ticking = false; /* not before: a failure would queue the tick anew */
+    if (status < 0 && link->reading && link->polls++ < 2) {
+        link->ticking = true;
+        loop_immediate(link->stream.handle.loop, task, on_tick);
+    } else if (status < 0) {
         end(link, status);
+    }
 }
 
 static void flush_soon(struct link *link)
@@ -144,9 +150,7 @@ static int give(struct link *link, const void *bytes, size_t size)
     if (status < 0)
         return fail(link, status);
     link->bytes_out += size;
-    if (link->stream.queued < waited + size)
-        link->moved_ns = loop_now(link->stream.handle.loop);
-    link->seen_queued = link->stream.queued;
+    link_gave(link, waited, size);
     link->crowded = link->crowded || status == 1;
     return 0;
 }
@@ -244,11 +248,6 @@ int link_write(struct link *link, const void *bytes, size_t size)
     if (status == 0 && link->out_size > LOOP_WRITE_HIGH)
         status = link_flush(link);
     return status < 0 ? status : link->crowded;
-}
-
-size_t link_waiting(const struct link *link)
-{
-    return link->out_size + link->stream.queued;
 }
 
 /* --- its life --- */

@@ -27,8 +27,9 @@ struct loop_tls_context;
 struct link_user {
     /* Bytes have come, lent until it returns; never after link_pause() or link_close(). */
     void (*bytes)(struct link *link, const char *bytes, size_t size);
-    /* The peer has sent all it will (LOOP_EOF), or the link failed: once, then no more bytes. The
-     * user closes the link. */
+    /* The peer has sent all it will (LOOP_EOF), or the link failed: then no more bytes come. The
+     * user closes the link, or writes on behind LOOP_EOF, and is then told once more if the link
+     * fails after all. */
     void (*ended)(struct link *link, int status);
     /* Few bytes wait, after a write that returned 1. */
     void (*drained)(struct link *link);
@@ -51,15 +52,18 @@ struct link {
     size_t out_size, out_capacity;
     uint64_t bytes_in, bytes_out; /* of the stream */
     uint64_t moved_ns;            /* loop_now() when the stream was last seen to take bytes */
-    size_t seen_queued;           /* of the stream, by then */
+    size_t seen_queued;           /* of the stream, when that was last looked at */
+    int seen_unsent;              /* and bytes in the kernel that the peer had not taken */
     struct loop_link upgraded;    /* upgrade.c: on server->upgraded, if server is not NULL */
     struct loop_http_server *server;
     void (*leave)(struct link *link, bool now);
-    int failed; /* a write met this */
+    int failed;    /* a write met this */
+    uint8_t polls; /* that its end was put off for, to read what is there */
     bool reading;
     bool ticking;     /* the tick is queued */
     bool crowded;     /* the user was told to wait */
     bool ended;       /* the user was told so */
+    bool lost;        /* by a failure, not by LOOP_EOF alone */
     bool half_closed; /* by us */
     bool closing;     /* the user hears no more but closed() */
 };
@@ -92,17 +96,17 @@ void link_wrote(struct link *link, size_t size);
 int link_flush(struct link *link);
 
 /* Bytes that wait, here or in the stream. */
-size_t link_waiting(const struct link *link);
-
-/* When bytes last went to the peer, as far as was seen: the queue of the stream tells nobody that
- * it shrinks before it is nearly empty, so it is looked at here and with each write. */
-static inline uint64_t link_moved_ns(struct link *link)
+static inline size_t link_waiting(const struct link *link)
 {
-    if (link->stream.queued < link->seen_queued)
-        link->moved_ns = loop_now(link->stream.handle.loop);
-    link->seen_queued = link->stream.queued;
-    return link->moved_ns;
+    return link->out_size + link->stream.queued;
 }
+
+/* link_time.c. When the peer last took bytes, or when they began to wait in the stream, as far as
+ * was seen: that is looked at here and with each write. */
+uint64_t link_moved_ns(struct link *link);
+
+/* So many bytes were given to the stream, behind what waited there. */
+void link_gave(struct link *link, size_t waited, size_t size);
 
 /* Closes when all that waits is written (the user's write stall ends that), or at once. No user
  * function but closed() comes any more. Harmless if called twice. */

@@ -24,6 +24,8 @@ struct parts_reader {
     bool paused;
     bool going_on; /* the tick is queued */
     bool ended;    /* no more pieces come */
+    bool feeding;  /* the parser is on the stack */
+    bool dropped;  /* and the request has gone meanwhile */
     int failed;    /* to be told when the pause is over */
 };
 
@@ -42,8 +44,11 @@ struct parts_owner *parts_owner(const struct loop_http_request *req)
     return parts_of(req)->owner;
 }
 
+/* An event may have ended the response. */
 static int noted(struct parts_reader *parts, int result)
 {
+    if (parts->dropped)
+        return -ECANCELED;
     parts->paused = result == LOOP_MULTIPART_PAUSE;
     return result;
 }
@@ -67,6 +72,13 @@ static int on_end(struct loop_multipart *form, const struct loop_multipart_part 
     return parts->events.end ? noted(parts, parts->events.end(form, part)) : 0;
 }
 
+static void free_parts(struct parts_reader *parts)
+{
+    loop_multipart_fini(&parts->form);
+    free(parts->rest);
+    free(parts);
+}
+
 static void on_done(struct body_reader *reader, int status, const char *message)
 {
     struct parts_reader *parts = loop_container_of(reader, struct parts_reader, reader);
@@ -86,9 +98,21 @@ static void on_drop(struct body_reader *reader)
     struct parts_reader *parts = loop_container_of(reader, struct parts_reader, reader);
     if (parts->owner)
         parts->owner->dropped(parts->owner, parts->paused);
-    loop_multipart_fini(&parts->form);
-    free(parts->rest);
-    free(parts);
+    parts->dropped = true;
+    if (!parts->feeding)
+        free_parts(parts);
+}
+
+/* False: the request has gone, and so have parts. */
+static bool feed(struct parts_reader *parts, const char *bytes, size_t size, ssize_t *used)
+{
+    parts->feeding = true;
+    *used = loop_multipart_feed(&parts->form, bytes, size);
+    parts->feeding = false;
+    if (!parts->dropped)
+        return true;
+    free_parts(parts);
+    return false;
 }
 
 static void finish(struct parts_reader *parts, int status)
@@ -116,7 +140,9 @@ static int keep(struct parts_reader *parts, const char *bytes, size_t size)
 static void on_piece(struct parts_reader *parts, const char *bytes, size_t size)
 {
     struct loop_http_request *req = parts->reader.req;
-    ssize_t used = loop_multipart_feed(&parts->form, bytes, size);
+    ssize_t used;
+    if (!feed(parts, bytes, size, &used))
+        return;
     if (!parts->paused) {
         if (used < 0)
             finish(parts, (int)used);
@@ -140,15 +166,18 @@ static void on_body(struct loop_http_request *req, ssize_t size, const void *byt
         finish(parts, parts->failed ? parts->failed : loop_multipart_finish(&parts->form));
 }
 
-/* What is left of the piece in which the pause came; it may pause again. */
-static int use_rest(struct parts_reader *parts)
+/* What is left of the piece in which the pause came; it may pause again. False: parts have gone. */
+static bool use_rest(struct parts_reader *parts)
 {
     size_t left = parts->rest_size - parts->rest_used;
+    ssize_t used;
     if (left == 0)
-        return 0;
-    ssize_t used = loop_multipart_feed(&parts->form, parts->rest + parts->rest_used, left);
+        return true;
+    if (!feed(parts, parts->rest + parts->rest_used, left, &used))
+        return false;
     parts->rest_used += used > 0 ? (size_t)used : 0;
-    return used < 0 ? (int)used : 0;
+    parts->failed = used < 0 ? (int)used : 0;
+    return true;
 }
 
 static void on_go_on(struct loop_task *task)
@@ -156,8 +185,8 @@ static void on_go_on(struct loop_task *task)
     struct body_reader *reader = loop_container_of(task, struct body_reader, task);
     struct parts_reader *parts = loop_container_of(reader, struct parts_reader, reader);
     parts->going_on = false;
-    if (!parts->failed)
-        parts->failed = use_rest(parts);
+    if (!parts->failed && !use_rest(parts))
+        return;
     if (parts->paused)
         return;
     if (parts->failed)
@@ -170,8 +199,8 @@ static void on_go_on(struct loop_task *task)
 
 void loop_http_resume_parts(struct loop_http_request *req)
 {
-    struct parts_reader *parts = parts_of(req);
-    if (!parts->paused)
+    struct parts_reader *parts = reader_of(req) ? parts_of(req) : NULL;
+    if (!parts || !parts->paused)
         return;
     parts->paused = false;
     parts->going_on = true;

@@ -21,8 +21,10 @@
 
 enum {
     FIELD_BYTES = 64 * 1024, /* of one field, in memory */
-    PREFIX_SIZE = 4096,      /* of a path */
-    RANDOM_SIZE = 16,        /* more than loop_fs_mkstemp() puts behind it */
+    WRITE_BYTES =
+        64 * 1024,      /* of a file at once: parsing cuts it at every CR, which costs nothing */
+    PREFIX_SIZE = 4096, /* of a path */
+    RANDOM_SIZE = 16,   /* more than loop_fs_mkstemp() puts behind it */
 };
 
 static const char prefix_end[] = "/upload-";
@@ -40,6 +42,7 @@ struct saver {
     int fd;                /* of the file under way; -1: none */
     char *text;            /* of the field under way; of a file, a piece to write */
     size_t text_size, text_done;
+    bool ending; /* the file is written out, and then closed */
     char prefix[PREFIX_SIZE];
 };
 
@@ -147,15 +150,17 @@ static void on_made(struct loop_fs *fs)
 }
 
 static int write_more(struct saver *saver);
+static int end_file(struct saver *saver);
 
 static void on_written(struct loop_fs *fs)
 {
     struct saver *saver = loop_container_of(fs, struct saver, fs);
     int error = fs->result < 0 ? (int)fs->result : fs->result == 0 ? -EIO : 0;
     saver->text_done += error ? 0 : (size_t)fs->result;
-    bool more = !error && saver->req && saver->text_done < saver->text_size;
+    bool whole = saver->text_done == saver->text_size;
+    bool more = !error && saver->req && (!whole || saver->ending);
     if (more)
-        error = write_more(saver);
+        error = whole ? end_file(saver) : write_more(saver);
     if (!more || error < 0)
         go_on(saver, error);
 }
@@ -246,6 +251,7 @@ static int on_begin(struct loop_multipart *form, const struct loop_multipart_par
     struct saver *saver = saver_of(form);
     int error = add_part(saver, part);
     saver->text_size = saver->text_done = 0;
+    saver->ending = false;
     if (error)
         return error;
     if (is_file(part))
@@ -257,12 +263,13 @@ static int on_bytes(struct loop_multipart *form, const struct loop_multipart_par
                     const void *bytes, size_t size)
 {
     struct saver *saver = saver_of(form);
-    if (is_file(part))
+    bool file = is_file(part);
+    if (file && saver->text_done > 0)
         saver->text_size = saver->text_done = 0;
-    else if (size > saver->options.field_bytes - saver->text_size)
+    if (!file && size > saver->options.field_bytes - saver->text_size)
         return -EFBIG;
     int error = add_text(saver, bytes, size);
-    if (error || !is_file(part))
+    if (error || !file || saver->text_size < WRITE_BYTES)
         return error;
     return begun(write_more(saver));
 }
@@ -271,8 +278,9 @@ static int on_end(struct loop_multipart *form, const struct loop_multipart_part 
 {
     struct saver *saver = saver_of(form);
     last_of(saver)->size = part->size;
-    if (is_file(part))
-        return begun(end_file(saver));
+    saver->ending = is_file(part);
+    if (saver->ending)
+        return begun(saver->text_done < saver->text_size ? write_more(saver) : end_file(saver));
     last_of(saver)->text = saver->text;
     saver->text = NULL;
     saver->text_size = 0;

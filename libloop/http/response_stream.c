@@ -22,7 +22,7 @@ static void finish(struct exchange *exchange, int status)
     if (status < 0)
         loop_http_end_error(&exchange->res, 500, NULL);
     else
-        response_finish(exchange);
+        status = response_finish(exchange);
     cb(from, status);
 }
 
@@ -89,8 +89,9 @@ static void on_nothing(struct loop_task *task)
 
 static int begin(struct exchange *exchange)
 {
-    if (exchange->left != 0)
+    if (exchange->left != 0 && exchange->conn)
         return read_on(exchange);
+    loop_task_cancel(&exchange->decided); /* of a reader, who hears no more */
     loop_next_tick(exchange->req.server->loop, &exchange->decided, on_nothing);
     return 0;
 }

@@ -53,6 +53,9 @@ int response_write(struct exchange *exchange, const void *bytes, size_t size)
     int status = error ? error : write_body(exchange, bytes, size);
     if (status == -ENOBUFS)
         link_reset(exchange->conn->wire);
+    else
+        connection_watch(exchange->conn);
+    connection_count_out(exchange->conn);
     return status;
 }
 

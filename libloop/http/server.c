@@ -314,8 +314,9 @@ void loop_http_server_close(struct loop_http_server *server, uint64_t grace_ns,
         hurry_idle(server);
         upgrade_leave(server, false);
     }
-    uint64_t due_ns = loop_now(server->loop) + grace_ns;
-    if (grace_ns != LOOP_NEVER && due_ns < server->grace_due_ns) {
+    uint64_t now_ns = loop_now(server->loop);
+    uint64_t due_ns = grace_ns > LOOP_NEVER - now_ns ? LOOP_NEVER : now_ns + grace_ns;
+    if (due_ns < server->grace_due_ns) {
         server->grace_due_ns = due_ns;
         loop_timer_start(&server->grace, grace_ns, 0, on_grace);
     }

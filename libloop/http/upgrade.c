@@ -14,8 +14,8 @@
 
 static int check(struct exchange *exchange)
 {
-    if (!exchange->conn || !link_is_open(exchange->conn->wire))
-        return -EPIPE;
+    if (!exchange->conn || !link_is_open(exchange->conn->wire) || exchange->conn->eof)
+        return -EPIPE; /* also if the peer has sent its last byte: the new user would not be told */
     if (exchange->res.head_sent || exchange->ended)
         return -EALREADY;
     return exchange->req.body_size == 0 ? 0 : -EINVAL;
@@ -75,7 +75,7 @@ void upgrade_over(struct link *wire)
         return;
     wire->server = NULL;
     list_remove(&wire->upgraded);
-    server_end_if_done(server);
+    server_connection_closed(server);
 }
 
 /* Each leaves the list only in the closing phase, so the walk is safe. */

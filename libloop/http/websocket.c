@@ -68,17 +68,11 @@ static uint64_t check_silence(struct loop_websocket *ws, uint64_t now_ns)
     return later(now_ns, ws->options.pong_ns);
 }
 
-/* When it will have taken nothing for too long, counted from where that was first seen; 0: it has.
- * What was taken is all that the stream ever got but what it still has. */
+/* When it will have taken nothing for too long; 0: it has. */
 static uint64_t check_stall(struct loop_websocket *ws, uint64_t now_ns)
 {
-    uint64_t taken = ws->link->bytes_out - ws->link->stream.queued;
-    if (link_waiting(ws->link) == 0)
-        ws->stalled_ns = 0;
-    else if (ws->stalled_ns == 0 || ws->taken != taken)
-        ws->stalled_ns = now_ns;
-    ws->taken = taken;
-    uint64_t due_ns = later(ws->stalled_ns ? ws->stalled_ns : now_ns, ws->options.stall_ns);
+    bool waits = ws->link->stream.queued > 0;
+    uint64_t due_ns = later(waits ? link_moved_ns(ws->link) : now_ns, ws->options.stall_ns);
     return due_ns <= now_ns ? 0 : due_ns;
 }
 

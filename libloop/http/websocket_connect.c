@@ -128,6 +128,16 @@ static const char *only(const struct head *head, const char *name)
     return value;
 }
 
+/* Whether a list, which may come in several lines, has this token. */
+static bool any_has(const struct head *head, const char *name, const char *token)
+{
+    for (uint32_t i = 0; i < head->trailers; i++)
+        if (strcmp(head->headers[i].name, name) == 0 &&
+            websocket_list_has(head->headers[i].value, token, true))
+            return true;
+    return false;
+}
+
 /* Without the header there is no subprotocol, which is good; with it, it must be one of ours. */
 static bool protocol_valid(struct websocket_dialler *dialler)
 {
@@ -152,14 +162,13 @@ static int judge(struct websocket_dialler *dialler)
     if (dialler->ws->status != 101)
         return dialler->ws->status < 200 ? -EPROTO : -ECONNREFUSED;
     const char *upgrade = only(head, "upgrade");
-    const char *connection = only(head, "connection");
     const char *accept = only(head, "sec-websocket-accept");
     int status = websocket_key_answer(dialler->key, expected);
     if (status < 0)
         return status;
-    if (!upgrade || strcasecmp(upgrade, "websocket") != 0 || !connection ||
-        !websocket_list_has(connection, "upgrade", true) || !accept ||
-        strcmp(accept, expected) != 0 || head_find(head, "sec-websocket-extensions"))
+    if (!upgrade || strcasecmp(upgrade, "websocket") != 0 || !accept ||
+        !any_has(head, "connection", "upgrade") || strcmp(accept, expected) != 0 ||
+        head_find(head, "sec-websocket-extensions"))
         return -EPROTO;
     return protocol_valid(dialler) ? 0 : -EPROTO;
 }

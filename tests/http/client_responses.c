@@ -394,6 +394,28 @@ static void heads_and_trailers_have_limits(void **state)
     assert_string_equal("EMSGSIZE", ask_long(begin, "a:\r\n", 101, 1));
 }
 
+/* The client writes on before it has looked. */
+static void refuse_and_go(struct peer *peer)
+{
+    peer_send(peer, "HTTP/1.1 413 Too Much\r\nContent-Length: 0\r\n\r\n");
+    peer_reset(peer);
+    assert_int_equal(0, loop_http_call_write(&fixture.call, "more", 4));
+}
+
+static void an_answer_that_was_there_before_the_server_went_is_read(void **state)
+{
+    (void)state;
+    const struct loop_http_call_options options = {.url = scripted_url("/"),
+                                                   .method = "POST",
+                                                   .streamed = true,
+                                                   .on_end = on_end};
+    scripted.on_request = refuse_and_go;
+    assert_int_equal(0, loop_http_client_init(fixture.loop, &fixture.client, NULL));
+    assert_int_equal(0, loop_http_call_start(&fixture.client, &fixture.call, &options));
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_string_equal("0 413", fixture.outcome);
+}
+
 int main(void)
 {
 #define ONE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -410,6 +432,7 @@ int main(void)
         ONE(what_is_not_whole_gzip_is_an_error),
         ONE(a_connection_with_more_behind_the_response_is_not_kept),
         ONE(heads_and_trailers_have_limits),
+        ONE(an_answer_that_was_there_before_the_server_went_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

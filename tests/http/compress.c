@@ -230,6 +230,19 @@ static void only_what_is_text_and_worth_it_is_compressed(void **state)
     assert_false(is_packed(get(GZIP)));
 }
 
+static void a_wish_may_come_in_several_lines(void **state)
+{
+    static const char *const headers[] = {"Content-Type", "text/plain", NULL};
+    (void)state;
+    here.headers = headers;
+    here.size = 5000;
+    assert_true(is_packed(get("Accept-Encoding: br\r\nX: y\r\n" GZIP)));
+    assert_false(is_packed(get("Accept-Encoding: *\r\nAccept-Encoding: gzip;q=0\r\n")));
+    assert_false(is_packed(get("Accept-Encoding: br\r\nAccept-Encoding: deflate\r\n")));
+    assert_false(is_packed(get("Accept-Encoding: gzip;q=0.5\r\nAccept-Encoding: identity\r\n")));
+    here.headers = NULL;
+}
+
 static void what_is_encoded_or_not_to_be_touched_goes_as_it_is(void **state)
 {
     (void)state;
@@ -556,6 +569,7 @@ int main(void)
         compress_test(only_who_takes_it_gets_it),
         compress_test(what_ends_in_one_piece_has_a_length),
         compress_test(only_what_is_text_and_worth_it_is_compressed),
+        compress_test(a_wish_may_come_in_several_lines),
         compress_test(what_is_encoded_or_not_to_be_touched_goes_as_it_is),
         compress_test(answers_without_a_body_have_none),
         compress_test(a_tag_of_what_was_compressed_is_weak),

@@ -88,6 +88,8 @@ static struct {
     char text[4096];
     size_t size;
     int refuse;
+    bool ends;      /* an event ends the response */
+    bool ends_last; /* the last callback does, though it failed */
 } parts;
 
 static void on_resume(struct loop_task *task)
@@ -125,8 +127,12 @@ static int on_bytes(struct loop_multipart *form, const struct loop_multipart_par
                     const void *bytes, size_t size)
 {
     (void)part;
+    struct loop_http_request *req = form->data;
     note(bytes, size);
-    return pause_or_not(form);
+    if (!parts.ends)
+        return pause_or_not(form);
+    loop_http_end_error(req->response, 409, NULL);
+    return 0;
 }
 
 static int on_end(struct loop_multipart *form, const struct loop_multipart_part *part)
@@ -139,8 +145,11 @@ static int on_end(struct loop_multipart *form, const struct loop_multipart_part 
 static void on_parts(struct loop_http_request *req, int status)
 {
     say("%s", loop_error_name(status));
+    loop_http_resume_parts(req); /* which is harmless */
     if (status == 0)
         loop_http_end_text(req->response, parts.text);
+    else if (parts.ends_last)
+        loop_http_end_error(req->response, 418, NULL);
 }
 
 static void on_parts_request(struct loop_http_request *req, struct loop_http_response *res)
@@ -203,6 +212,28 @@ static void parts_that_are_none_are_answered(void **state)
         assert_said("EPIPE");
         begin_asking((void *[]){asking.loop}, on_parts_request);
     }
+    end_asking();
+}
+
+/* Nothing is told any more, and the rest of the body is thrown away. */
+static void a_response_may_be_ended_while_its_form_is_read(void **state)
+{
+    memset(&parts, 0, sizeof(parts));
+    begin_asking(state, on_parts_request);
+    parts.ends = true;
+    compose(parts_type, two_parts, sizeof(two_parts) - 1);
+    for (size_t at = 0; at + head_size <= question_size; at++) {
+        assert_int_equal(409, status_of_answer(ask_at(at)));
+        assert_said("");
+    }
+    parts.ends = false;
+    parts.ends_last = true;
+    compose("text/plain", two_parts, sizeof(two_parts) - 1);
+    assert_int_equal(418, status_of_answer(ask_at(60)));
+    assert_said("EMEDIUMTYPE");
+    compose(parts_type, two_parts, sizeof(two_parts) - 9);
+    assert_int_equal(418, status_of_answer(ask_at(60)));
+    assert_said("EBADMSG");
     end_asking();
 }
 
@@ -318,6 +349,20 @@ static void files_are_saved_byte_for_byte(void **state)
     end_saving();
 }
 
+/* Each of its bytes may begin a delimiter, and comes as a piece of its own. */
+static void a_file_of_line_ends_is_written_in_few_pieces(void **state)
+{
+    static char ends[200 * 1024];
+    begin_saving(state);
+    memset(ends, '\r', sizeof(ends));
+    compose_upload(ends, sizeof(ends));
+    uint64_t turn = loop_turn(asking.loop);
+    assert_string_equal("thanks", body_of_answer(ask_at(1000)));
+    assert_said("OK");
+    assert_true(loop_turn(asking.loop) - turn < 1000);
+    end_saving();
+}
+
 static void nothing_is_left_of_a_form_that_fails(void **state)
 {
     begin_saving(state);
@@ -375,7 +420,9 @@ int main(void)
         real_test(an_urlencoded_form_is_there_whole),
         real_test(parts_come_piece_by_piece_and_wait),
         real_test(parts_that_are_none_are_answered),
+        real_test(a_response_may_be_ended_while_its_form_is_read),
         real_test(files_are_saved_byte_for_byte),
+        real_test(a_file_of_line_ends_is_written_in_few_pieces),
         real_test(nothing_is_left_of_a_form_that_fails),
         real_test(nothing_is_left_if_the_client_goes),
         cmocka_unit_test(a_folder_may_be_too_long),

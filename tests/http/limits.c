@@ -12,6 +12,10 @@
  * SPDX-License-Identifier: MIT */
 #include "server.h"
 
+#include "loop/websocket.h"
+
+#include <sys/socket.h>
+
 static struct loop_http_request *asked;
 
 static void on_collected(struct loop_http_request *req, int status, const char *bytes, size_t size)
@@ -321,6 +325,90 @@ static void a_peer_that_takes_nothing_is_cut_off(void **state)
     close_server();
 }
 
+static char bytes[1 << 20];
+
+/* As much as it takes until some waits. */
+static void write_until_it_waits(struct loop_http_response *res)
+{
+    int status = 0;
+    for (int i = 0; i < 64 && status == 0; i++) {
+        status = loop_http_write(res, bytes, sizeof(bytes));
+        settle();
+    }
+    assert_int_equal(1, status);
+}
+
+/* Long after the request, when no timer of its connection is left. */
+static void a_peer_that_stops_taking_later_is_cut_off_as_well(void **state)
+{
+    struct peer peer;
+    open_limited(state, hold, (struct loop_http_limits){.write_stall_ns = 6 * LOOP_SEC});
+    peer_open(&peer);
+    peer_send(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    settle();
+    loop_read_stop(&peer.tcp.stream);
+    loop_http_on_close(asked->response, on_gone);
+    pass(100 * LOOP_SEC);
+    uint64_t begun_ns = loop_now(loop);
+    write_until_it_waits(asked->response);
+    while (server.stats.connections > 0 && loop_now(loop) - begun_ns < 100 * LOOP_SEC) {
+        pass(LOOP_SEC);
+        settle();
+    }
+    assert_int_equal(0, server.stats.connections);
+    assert_int_equal(6 * LOOP_SEC, loop_now(loop) - begun_ns);
+    assert_said("gone");
+    peer_close(&peer);
+    close_server();
+}
+
+/* Less than what the kernel calls room, out of its buffer. */
+static void a_peer_that_takes_little_is_not_cut_off(void **state)
+{
+    struct peer peer;
+    const int size = 128 * 1024; /* of its buffer, which would grow otherwise */
+    open_limited(state, write_much, (struct loop_http_limits){.write_stall_ns = 6 * LOOP_SEC});
+    peer_open(&peer);
+    int fd = loop_stream_fd(&peer.tcp.stream);
+    assert_int_equal(0, setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)));
+    loop_read_stop(&peer.tcp.stream);
+    peer_send(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    settle();
+    for (int i = 0; i < 5; i++) {
+        pass(4 * LOOP_SEC);
+        assert_true(recv(fd, bytes, sizeof(bytes), 0) > 0);
+        settle();
+        assert_int_equal(1, server.stats.connections);
+    }
+    pass(13 * LOOP_SEC);
+    settle();
+    assert_int_equal(0, server.stats.connections);
+    assert_said("gone");
+    peer_close(&peer);
+    close_server();
+}
+
+static void a_time_may_be_without_end(void **state)
+{
+    struct peer peer;
+    open_limited(state, write_much,
+                 (struct loop_http_limits){.head_ns = LOOP_NEVER,
+                                           .keep_alive_ns = LOOP_NEVER,
+                                           .body_grace_ns = LOOP_NEVER,
+                                           .write_stall_ns = LOOP_NEVER});
+    peer_open(&peer);
+    peer_send(&peer, "G");
+    pass(1000 * LOOP_SEC);
+    loop_read_stop(&peer.tcp.stream);
+    peer_send(&peer, "ET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    pass(1000 * LOOP_SEC);
+    assert_int_equal(1, server.stats.connections);
+    assert_int_equal(0, server.stats.timed_out);
+    peer_reset(&peer);
+    assert_said("gone");
+    close_server();
+}
+
 /* --- numbers --- */
 
 static void connections_over_the_limit_wait_in_the_kernel(void **state)
@@ -341,6 +429,37 @@ static void connections_over_the_limit_wait_in_the_kernel(void **state)
     assert_int_equal(3, server.stats.accepted);
     peer_close(&peers[1]);
     peer_close(&peers[2]);
+    close_server();
+    said();
+}
+
+static struct loop_websocket ws;
+
+static void upgrade_or_collect(struct loop_http_request *req, struct loop_http_response *res)
+{
+    if (loop_websocket_wanted(req))
+        assert_int_equal(0, loop_websocket_accept(res, &ws, NULL));
+    else
+        collect(req, res);
+}
+
+static void what_speaks_another_protocol_by_now_counts_as_well(void **state)
+{
+    struct peer peers[2];
+    open_limited(state, upgrade_or_collect, (struct loop_http_limits){.connections = 1});
+    peer_open(&peers[0]);
+    peer_send(&peers[0], "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+                         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    expect(&peers[0], "HTTP/1.1 101 ");
+    settle();
+    assert_int_equal(1, server.stats.connections);
+    peer_open(&peers[1]);
+    peer_send(&peers[1], "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    expect_nothing(&peers[1]);
+    peer_close(&peers[0]);
+    expect(&peers[1], "<0>");
+    peer_close(&peers[1]);
     close_server();
     said();
 }
@@ -408,7 +527,11 @@ static const struct CMUnitTest tests[] = {
     virtual_test(a_body_that_is_as_fast_as_asked_has_all_the_time),
     virtual_test(nobody_is_too_slow_while_the_program_does_not_read),
     virtual_test(a_peer_that_takes_nothing_is_cut_off),
+    virtual_test(a_peer_that_stops_taking_later_is_cut_off_as_well),
+    virtual_test(a_peer_that_takes_little_is_not_cut_off),
+    virtual_test(a_time_may_be_without_end),
     virtual_test(connections_over_the_limit_wait_in_the_kernel),
+    virtual_test(what_speaks_another_protocol_by_now_counts_as_well),
     virtual_test(a_connection_may_bring_so_many_requests),
     virtual_test(a_slow_reader_that_pipelines_is_answered_as_it_reads),
 };

@@ -15,7 +15,9 @@
 #include "server.h"
 
 #include "loop/file.h"
+#include "loop/http/events.h"
 #include "loop/pipe.h"
+#include "loop/websocket.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -162,6 +164,52 @@ static void a_client_that_half_closes_gets_all_its_answers(void **state)
     assert_int_equal(0, expect_end(&peer));
     peer_close(&peer);
     close_server();
+}
+
+static void say_gone(struct loop_http_response *res)
+{
+    (void)res;
+    say("gone");
+}
+
+/* Its end is no more than that, but what is written to it then fails. */
+static void a_client_that_half_closes_and_goes_is_told_to_who_writes(void **state)
+{
+    struct peer peer;
+    open_server(state, NULL);
+    peer_open(&peer);
+    peer_send(&peer, GET("/1"));
+    peer_half_close(&peer);
+    settle();
+    assert_said("GET/1");
+    loop_http_on_close(response(0), say_gone);
+    peer_reset(&peer);
+    assert_said("");
+    assert_int_equal(0, loop_http_write(response(0), "one", 3));
+    settle();
+    assert_said("gone");
+    assert_int_equal(-EPIPE, loop_http_end(response(0), NULL, 0));
+    close_server();
+}
+
+/* It would never hear of that end. */
+static void a_client_that_half_closed_gets_no_other_protocol(void **state)
+{
+    static struct loop_websocket ws;
+    struct peer peer;
+    open_server(state, NULL);
+    peer_open(&peer);
+    peer_send(&peer, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+                     "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    peer_half_close(&peer);
+    settle();
+    assert_int_equal(-EPIPE, loop_websocket_accept(response(0), &ws, NULL));
+    expect(&peer, "HTTP/1.1 500 ");
+    assert_int_equal(0, expect_end(&peer));
+    peer_close(&peer);
+    close_server();
+    said();
 }
 
 static void an_absolute_target_has_the_path_that_it_names(void **state)
@@ -642,6 +690,51 @@ static void a_stream_without_a_length_comes_in_chunks_until_it_ends(void **state
     close_server();
 }
 
+static void on_body_of_nobody(struct loop_http_request *req, ssize_t size, const void *bytes)
+{
+    (void)req;
+    (void)size;
+    (void)bytes;
+    fail();
+}
+
+/* What was to be told of the body is not, and nothing of the stream is read. */
+static void an_empty_stream_ends_a_response_whose_body_is_read(void **state)
+{
+    struct peer peer;
+    open_server(state, NULL);
+    peer_open(&peer);
+    peer_send(&peer, GET("/a"));
+    settle();
+    assert_int_equal(0, loop_http_read_body(response(0)->request, on_body_of_nobody));
+    loop_pipe_init(loop, &source);
+    loop_pipe_init(loop, &sink);
+    assert_int_equal(0, loop_pipe_pair(&source, &sink));
+    assert_int_equal(0, loop_http_end_stream(response(0), &source.stream, 0, on_sent));
+    expect(&peer, "Content-Length: 0\r\n\r\n");
+    assert_said("GET/a sent:0");
+    loop_close(&sink.stream.handle, NULL);
+    peer_close(&peer);
+    close_server();
+}
+
+/* Nobody would end the read of a stream that brings nothing. */
+static void a_stream_for_a_peer_that_has_gone_is_not_read(void **state)
+{
+    struct peer peer;
+    open_server(state, NULL);
+    peer_open(&peer);
+    peer_send(&peer, GET("/a"));
+    settle();
+    peer_reset(&peer);
+    assert_said("GET/a");
+    send_pipe(response(0)->request, response(0));
+    settle();
+    assert_said("sent:EPIPE");
+    loop_close(&sink.stream.handle, NULL);
+    close_server();
+}
+
 static void a_stream_is_let_go_if_the_peer_goes(void **state)
 {
     struct peer peer;
@@ -1034,13 +1127,50 @@ static void metrics_are_in_the_text_format_of_prometheus(void **state)
     close_server();
 }
 
+static struct loop_http_events events;
+
+static void subscribe(struct loop_http_request *req, struct loop_http_response *res)
+{
+    (void)req;
+    assert_int_equal(0, loop_http_subscribe(&events, res));
+}
+
+static void close_in_log(struct loop_http_server *logged, const struct loop_http_request *req,
+                         int error)
+{
+    (void)req;
+    (void)error;
+    say("over");
+    loop_http_server_close(logged, 0, on_server_closed);
+}
+
+/* Which ends what can be ended, but not what is over, once more. */
+static void the_log_may_close_the_server(void **state)
+{
+    struct peer peer;
+    const struct loop_http_options options = {.on_request = subscribe, .on_log = close_in_log};
+    open_server_with(state, &options);
+    assert_int_equal(0, loop_http_events_init(loop, &events, NULL));
+    peer_open(&peer);
+    peer_send(&peer, GET("/"));
+    expect(&peer, "id: ");
+    loop_http_events_fini(&events);
+    settle();
+    assert_said("over");
+    peer_close(&peer);
+    close_server();
+}
+
 static const struct CMUnitTest tests[] = {
+    virtual_test(the_log_may_close_the_server),
     virtual_test(a_connection_stays_for_the_next_request),
     virtual_test(a_request_waits_for_the_response_before_it),
     virtual_test(a_peer_that_sends_on_makes_the_server_keep_one_read),
     virtual_test(pipelined_requests_are_answered_in_one_piece),
     virtual_test(a_client_of_http_1_0_is_let_go_unless_it_wants_to_stay),
     virtual_test(a_client_that_half_closes_gets_all_its_answers),
+    virtual_test(a_client_that_half_closes_and_goes_is_told_to_who_writes),
+    virtual_test(a_client_that_half_closed_gets_no_other_protocol),
     virtual_test(an_absolute_target_has_the_path_that_it_names),
     virtual_test(an_upgrade_that_is_not_taken_up_is_a_request_like_others),
     virtual_test(a_body_comes_as_it_is_sent_and_then_its_trailers),
@@ -1061,6 +1191,8 @@ static const struct CMUnitTest tests[] = {
     virtual_test(an_error_replaces_what_was_set_or_ends_the_connection),
     virtual_test(a_response_may_come_from_a_file),
     virtual_test(a_stream_without_a_length_comes_in_chunks_until_it_ends),
+    virtual_test(an_empty_stream_ends_a_response_whose_body_is_read),
+    virtual_test(a_stream_for_a_peer_that_has_gone_is_not_read),
     virtual_test(a_stream_is_let_go_if_the_peer_goes),
     virtual_test(a_slow_reader_is_waited_for),
     virtual_test(an_exchange_outlives_its_peer),

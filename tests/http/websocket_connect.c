@@ -186,6 +186,9 @@ static void a_good_answer_opens_and_what_follows_belongs_to_the_socket(void **st
     run("HTTP/1.1 101 Fine\r\nupgrade: WebSocket\r\nCONNECTION: keep-alive, upgrade\r\n" ACCEPT
         "\r\n\x81\x02Hi",
         "open Hi ECANCELED 101");
+    run("HTTP/1.1 101 Fine\r\nUpgrade: websocket\r\nConnection: keep-alive\r\n"
+        "Connection: upgrade\r\n" ACCEPT "\r\n\x81\x02Hi",
+        "open Hi ECANCELED 101"); /* a list in two lines */
 }
 
 static void however_the_answer_is_cut(void **state)

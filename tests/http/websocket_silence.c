@@ -217,7 +217,7 @@ static void a_peer_that_takes_nothing_is_given_up(void **state)
     fixture.options.on_open = send_much;
     fixture.options.stall_ns = 20 * LOOP_SEC;
     fixture.options.ping_ns = LOOP_NEVER;
-    run("1006:ETIMEDOUT after 40 s");
+    run("1006:ETIMEDOUT after 20 s");
 }
 
 static void take_slowly(struct loop_timer *timer)

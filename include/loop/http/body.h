@@ -5,9 +5,9 @@
  * with limits, and calls back once in the end. If that is with a negative status there is nothing
  * more to be done: the library ends the response behind the callback, with 415 (-EMEDIUMTYPE: not
  * the type that was asked for), 400 (-EBADMSG: not what its type says; the answer tells where),
- * 413 (-EFBIG, -E2BIG: over a limit), 408, or what else fits; in the callback let go of what is
- * yours, and leave the response alone. Between the call of a reader and its last callback the
- * response must not be ended: the callback that refuses a part does that.
+ * 413 (-EFBIG, -E2BIG: over a limit), 408, or what else fits, unless the callback has ended it
+ * itself. If you end the response before the last callback, wherever that is, the reader goes with
+ * it: no callback of its comes any more, and files that it has saved are removed.
  *
  * Errors of the calls, with nothing begun: -EALREADY (the body is being read), -EINVAL, -ENOMEM.
  * Callbacks come in the poll phase or in a tick, never inside a call.
