@@ -10,7 +10,7 @@
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 
-#include "files.h"
+#include "files/files.h"
 
 #include "loop/http/url.h"
 

@@ -8,8 +8,8 @@
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 
-#include "compress.h"
-#include "files.h"
+#include "server/compress.h"
+#include "files/files.h"
 
 #include <string.h>
 

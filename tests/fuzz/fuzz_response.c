@@ -10,7 +10,7 @@
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 
-#include "message.h"
+#include "wire/message.h"
 
 #include <string.h>
 

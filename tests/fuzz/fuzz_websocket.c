@@ -11,7 +11,7 @@
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
 
-#include "websocket.h"
+#include "websocket/websocket.h"
 
 #include <string.h>
 

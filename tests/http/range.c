@@ -9,7 +9,7 @@
  * SPDX-License-Identifier: MIT */
 #include "test.h"
 
-#include "files.h"
+#include "files/files.h"
 
 #include <fcntl.h>
 #include <stdio.h>

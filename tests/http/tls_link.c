@@ -9,7 +9,7 @@
 #include "test.h"
 #include "tls_certs.h"
 
-#include "link.h"
+#include "wire/link.h"
 #include "loop/tls.h"
 
 #include <stdlib.h>

@@ -318,11 +318,12 @@ def is_source(tree, path):
 
 @rule
 def sources_are_built(tree):
-    """each source in libloop/ is listed in meson.build, its folder's own if there is one"""
+    """each source in libloop/ is listed in the nearest meson.build above it"""
     for path in tree.code_in('libloop/'):
-        folder, name = os.path.split(path)
-        own = f'{folder}/meson.build'
-        listing, entry = (own, name) if tree.exists(own) else ('meson.build', path)
+        folder = os.path.dirname(path)
+        while not tree.exists(os.path.join(folder, 'meson.build')):
+            folder = os.path.dirname(folder)
+        listing, entry = os.path.join(folder, 'meson.build'), os.path.relpath(path, folder or '.')
         if path.endswith('.c') and f"'{entry}'" not in tree.text(listing):
             yield f'{path}: list it in {listing}'
 
