@@ -1,7 +1,7 @@
 /* A chat over TCP, line by line: many connections that know of each other.
  *
- *     ./run example chat             then, in two other terminals: nc 127.0.0.1 7007
- *     ./run example chat 8000        another port; 0 lets the kernel choose
+ *     ./run example 07_chat          then, in two other terminals: nc 127.0.0.1 7007
+ *     ./run example 07_chat 8000     another port; 0 lets the kernel choose
  *
  * Type lines: the others read them. /nick NAME, /who, /quit. Ctrl-C ends the server.
  *
