@@ -31,6 +31,14 @@ static inline void handle_callback_begin(const struct loop_handle *handle, loop_
     loop->running_cb = callback;
 }
 
+static inline void task_callback_begin(const struct loop_task *task)
+{
+    struct loop *loop = task->loop;
+    if (__builtin_expect(loop->trace != NULL, 0))
+        trace_event(loop, LOOP_TRACE_CALLBACK_BEGIN, task_subject(task), 0);
+    loop->running_cb = (loop_function)task->cb;
+}
+
 static inline void callback_end(struct loop *loop)
 {
     if (__builtin_expect(loop->trace != NULL, 0))

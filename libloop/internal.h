@@ -83,6 +83,7 @@ void task_prepare(struct loop *loop, struct loop_task *task, loop_task_cb cb,
 void task_queue(struct loop_link *queue, struct loop_task *task); /* behind task_prepare() */
 void task_run(struct loop_task *task);                            /* it is on no queue any more */
 struct loop_task *task_pop(struct loop_link *queue);              /* NULL: empty */
+struct subject task_subject(const struct loop_task *task);
 
 /* ticks.c */
 

@@ -30,7 +30,7 @@ static struct loop_link closed; /* the loop is gone, and the mark stays */
 
 struct loop_mailbox {
     uint32_t holders;
-    struct loop_link *inbox;  /* newest first, linked by next alone; or a mark */
+    struct loop_link *inbox;  /* newest first, linked by prev alone; or a mark */
     struct loop_watcher wake; /* an eventfd */
     struct loop *loop;        /* for its own thread alone */
     struct loop_allocator allocator;
@@ -99,34 +99,30 @@ const struct loop_allocator *mailbox_allocator(const struct loop_mailbox *mailbo
     return &mailbox->allocator;
 }
 
-/* All that has come, oldest first, linked by next alone. mark takes its place, or NULL. */
-static struct loop_link *take_inbox(struct loop_mailbox *mailbox, struct loop_link *mark)
+/* Moves all that has come to the back of loop->posted. mark takes its place, or NULL. A parcel that
+ * is pushed knows its elder: that is half of a list, and one walk to the oldest makes the rest. */
+static void take_inbox(struct loop *loop, struct loop_link *mark)
 {
-    struct loop_link *newest = atomic_swap(&mailbox->inbox, mark);
-    struct loop_link *oldest = NULL;
-    if (newest == &asleep)
-        return NULL;
-    while (newest) {
-        struct loop_link *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
+    struct loop_link *newest = atomic_swap(&loop->mailbox->inbox, mark);
+    struct loop_link *posted = &loop->posted, *younger = posted;
+    if (!newest || newest == &asleep)
+        return;
+    for (struct loop_link *link = newest; link; link = link->prev) {
+        link->next = younger;
+        younger = link;
     }
-    return oldest;
+    younger->prev = posted->prev;
+    posted->prev->next = younger;
+    posted->prev = newest;
 }
 
 void mailbox_close(struct loop *loop)
 {
     struct loop_link *link;
     watcher_stop(loop, &loop->mailbox->wake);
+    take_inbox(loop, &closed);
     while ((link = list_pop(&loop->posted)))
         parcel_of(link)->deliver(NULL, parcel_of(link));
-    link = take_inbox(loop->mailbox, &closed);
-    while (link) {
-        struct loop_link *next = link->next;
-        parcel_of(link)->deliver(NULL, parcel_of(link));
-        link = next;
-    }
     mailbox_release(loop->mailbox);
     loop->mailbox = NULL;
 }
@@ -144,7 +140,7 @@ static bool push_and_wake(struct loop_mailbox *mailbox, struct loop_parcel *parc
 {
     struct loop_link *before = &asleep;
     mailbox_retain(mailbox);
-    parcel->link.next = NULL;
+    parcel->link.prev = NULL;
     bool pushed = atomic_replace(&mailbox->inbox, &before, &parcel->link);
     if (pushed)
         sys_eventfd_signal(mailbox->wake.fd);
@@ -152,20 +148,26 @@ static bool push_and_wake(struct loop_mailbox *mailbox, struct loop_parcel *parc
     return pushed;
 }
 
-/* Of a loop that is gone nothing is left that could be ended by delivering. */
+/* Of a loop that is gone nothing is left that could be ended by delivering. Not inline, so that
+ * who finds parcels or nothing, which is nearly everybody, calls nothing and saves no registers. */
+static __attribute__((noinline)) void
+push_on_mark(struct loop_mailbox *mailbox, struct loop_parcel *parcel, const struct loop_link *mark)
+{
+    if (mark == &closed)
+        parcel->deliver(NULL, parcel);
+    else if (!push_and_wake(mailbox, parcel))
+        post_push(mailbox, parcel);
+}
+
 void post_push(struct loop_mailbox *mailbox, struct loop_parcel *parcel)
 {
-    for (;;) {
-        struct loop_link *newest = atomic_get(&mailbox->inbox);
-        if (newest == &closed) {
-            parcel->deliver(NULL, parcel);
-            return;
-        }
-        parcel->link.next = newest;
-        if (newest == &asleep ? push_and_wake(mailbox, parcel)
-                              : atomic_replace(&mailbox->inbox, &newest, &parcel->link))
+    struct loop_link *newest = atomic_get(&mailbox->inbox);
+    while (newest != &asleep && newest != &closed) {
+        parcel->link.prev = newest;
+        if (atomic_replace(&mailbox->inbox, &newest, &parcel->link))
             return;
     }
+    push_on_mark(mailbox, parcel, newest);
 }
 
 /* The first of what is in the inbox, newest first. The loop's thread: only it takes from there. */
@@ -185,7 +187,7 @@ bool post_keeps_alive(const struct loop *loop)
     for (struct loop_link *link = loop->posted.next; link != &loop->posted; link = link->next)
         if (parcel_of(link)->keeps_alive)
             return true;
-    for (struct loop_link *link = newest_of(loop); link; link = link->next)
+    for (struct loop_link *link = newest_of(loop); link; link = link->prev)
         if (parcel_of(link)->keeps_alive)
             return true;
     return false;
@@ -193,25 +195,27 @@ bool post_keeps_alive(const struct loop *loop)
 
 void post_fetch(struct loop *loop)
 {
-    struct loop_link *link = newest_of(loop) ? take_inbox(loop->mailbox, NULL) : NULL;
-    while (link) {
-        struct loop_link *next = link->next;
-        list_append(&loop->posted, link);
-        link = next;
-    }
+    if (newest_of(loop))
+        take_inbox(loop, NULL);
 }
 
-/* Up to a mark behind what has come so far: what is fetched meanwhile waits for the next turn. */
+/* What lies between two marks: what is fetched meanwhile is behind them and waits for the next
+ * turn. The first keeps the head of the list out of it, which lies beside what senders read. */
 void post_deliver(struct loop *loop)
 {
-    struct loop_parcel mark = {.keeps_alive = false};
+    struct loop_parcel first = {.keeps_alive = false}, last = {.keeps_alive = false};
     struct loop_link *link;
     post_fetch(loop);
     if (list_empty(&loop->posted))
         return;
-    list_append(&loop->posted, &mark.link);
-    while ((link = list_pop(&loop->posted)) != &mark.link)
+    list_append(loop->posted.next, &first.link);
+    list_append(&loop->posted, &last.link);
+    while ((link = first.link.next) != &last.link) {
+        list_remove(link);
         parcel_of(link)->deliver(loop, parcel_of(link));
+    }
+    list_remove(&first.link);
+    list_remove(&last.link);
 }
 
 /* Puts one mark, or none, in the place of another. false: it was not there. */

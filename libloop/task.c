@@ -19,9 +19,14 @@ static bool queued(const struct loop_task *task)
     return task->state >= TASK_TICK && task->state <= TASK_POSTED;
 }
 
-static struct subject subject_of(const struct loop_task *task)
+/* Who posts is on another thread, where there is no number to be had and no cause. */
+struct subject task_subject(const struct loop_task *task)
 {
-    return (struct subject){type_of(task), task->id, (loop_function)task->cb, task->cause};
+    bool posted = task->state == TASK_POSTED;
+    return (struct subject){.type = type_of(task),
+                            .id = posted ? 0 : task->id,
+                            .callback = (loop_function)task->cb,
+                            .cause = posted ? NULL : task->cause};
 }
 
 void task_prepare(struct loop *loop, struct loop_task *task, loop_task_cb cb, enum task_state state)
@@ -33,8 +38,6 @@ void task_prepare(struct loop *loop, struct loop_task *task, loop_task_cb cb, en
     task->loop = loop;
     task->cb = cb;
     task->state = state;
-    task->id = 0;
-    task->cause = NULL;
 }
 
 void task_queue(struct loop_link *queue, struct loop_task *task)
@@ -47,7 +50,7 @@ void task_queue(struct loop_link *queue, struct loop_task *task)
     task->cause = loop->running_cb;
     loop->queued_tasks += !task->unref;
     list_append(queue, &task->parcel.link);
-    trace(loop, LOOP_TRACE_QUEUED, subject_of(task), 0);
+    trace(loop, LOOP_TRACE_QUEUED, task_subject(task), 0);
 }
 
 struct loop_task *task_pop(struct loop_link *queue)
@@ -62,8 +65,8 @@ struct loop_task *task_pop(struct loop_link *queue)
 
 void task_run(struct loop_task *task)
 {
-    struct loop *loop = task->loop;
-    callback_begin(loop, subject_of(task), 0);
+    struct loop *loop = task->loop; /* before the callback: it may free the task */
+    task_callback_begin(task);
     task->state = 0;
     task->cb(task);
     callback_end(loop);
