@@ -7,6 +7,9 @@
  * libloop and libevent post a task directly. libuv and libev can only wake a loop, so that their
  * adapters put a lock-free list beside the wake-up. sd-event has nothing for threads.
  *
+ * Their job is 16 bytes with one callback for all; libloop's task is 88 bytes, carries its own, and
+ * may be cancelled: about half of the difference is the memory that passes between the threads.
+ *
  * One operation is one task posted and run, the CPU time of all three threads together.
  *
  * SPDX-License-Identifier: MIT */

@@ -199,12 +199,20 @@ def difference(row, ours, theirs):
     return 'we refuse it' if we_refuse else 'we take it'
 
 
+def is_old(peer):
+    """Node's parser has grown stricter since 18: where ours is too, an old one has no reason."""
+    if peer != 'node':
+        return False
+    said = subprocess.run(['node', '--version'], capture_output=True, text=True, check=True)
+    return int(re.match(r'v(\d+)', said.stdout)[1]) < 20
+
+
 def faults_of(rows, peer, ours, theirs):
-    faults = []
+    faults, old = [], is_old(peer)
     for row, our, their in zip(rows, ours, theirs):
         what = difference(row, our, their)
         known = peer in row.differs and not (row.framing and what)
-        if what and not known:
+        if what and not known and not (old and what == 'we refuse it'):
             faults.append(f'{row.name}: {what}: {judge(our)!r}, {peer} {judge(their)!r}')
     return faults
 

