@@ -10,6 +10,9 @@
  * answered by the library, and sent by it when the peer has been silent for a while; who does not
  * answer is given up. So a connection whose peer has vanished does not stay for ever.
  *
+ * With options.deflate, and if the peer agrees, messages of a kibibyte or more are deflated when
+ * that makes them smaller; those sent in parts are not. Limits hold for what is inflated.
+ *
  * Callbacks come on the loop's thread, in the poll phase but where said otherwise, and never inside
  * a function of this header. Whatever is called in them, the socket stays valid until on_close.
  * An open socket keeps the loop alive.
@@ -98,6 +101,7 @@ struct loop_websocket_options {
     uint64_t stall_ns;      /* so long without taking what waits, too: 30 s */
     uint64_t close_ns;      /* from the close frame to the end of the connection: 10 s */
     const char *const *protocols; /* subprotocols, the best first, ending in NULL; or NULL */
+    bool deflate;                 /* messages may be deflated, if the peer agrees: RFC 7692 */
 
     /* servers: see loop_websocket_accept() */
     const char *const *origins; /* "https://example.com", ending in NULL; or NULL */

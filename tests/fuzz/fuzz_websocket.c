@@ -6,7 +6,8 @@
  *
  * What comes out obeys: no message is over the limit, text is UTF-8 by the measure of a second,
  * plain decoder, control frames are small. And what one end writes of those bytes the other reads
- * as it was.
+ * as it was. As a list of extensions the bytes are agreed on only with a window that there is, and
+ * our client believes our server's answer.
  *
  * SPDX-License-Identifier: MIT */
 #include "fuzz.h"
@@ -156,6 +157,24 @@ static void check_round_trip(bool client, const char *bytes, size_t size)
     demand(whole.size == size + 1 && memcmp(whole.bytes, bytes, size) == 0);
 }
 
+/* As what the other end says of deflated messages: never agreed on by what is no list. */
+static void check_extensions(const char *bytes, size_t size)
+{
+    char list[8192], line[WEBSOCKET_ANSWER_SIZE];
+    struct websocket_terms offered = {0}, answered = {0};
+    memcpy(list, bytes, size);
+    list[size] = '\0';
+    if (websocket_offers_read(list, &offered) == 0 && offered.agreed) {
+        demand(offered.bits >= 8 && offered.bits <= 15);
+        websocket_answer_print(&offered, line);
+        line[strlen(line) - 2] = '\0';
+        demand(websocket_answer_read(strchr(line, ' ') + 1, &answered) == 0);
+        demand(answered.bits == 15);
+        answered = (struct websocket_terms){0};
+    }
+    demand(websocket_answer_read(list, &answered) < 0 || offered.agreed);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size < 1 || size > 8192)
@@ -166,5 +185,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     whole.limit = other.limit = (uint64_t)(bytes[0] >> 3) * (bytes[0] & 8 ? 1000 : 3);
     check_cuts(client, (const char *)bytes + 1, size - 1);
     check_round_trip(client, (const char *)bytes + 1, size - 1);
+    check_extensions((const char *)bytes + 1, size - 1);
     return 0;
 }

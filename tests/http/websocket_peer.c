@@ -1,6 +1,7 @@
 /* One end of ours, for other people's WebSockets to talk to.
  *
- *     websocket-peer serve        prints a port, echoes, and ends with its standard input
+ *     websocket-peer serve        prints a port, echoes, deflated to whoever offers that, and ends
+ *                                 with its standard input
  *     websocket-peer visit URL    sends messages of many sizes to a server that echoes, closes with
  *                                 4001 and a reason, and says what came back
  *
@@ -46,7 +47,8 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
     static const struct loop_websocket_options options = {.on_open = greet,
                                                           .on_message = echo,
                                                           .on_close = release,
-                                                          .protocols = protocols};
+                                                          .protocols = protocols,
+                                                          .deflate = true};
     struct loop_websocket *ws = calloc(1, sizeof(*ws));
     if (!ws || !loop_websocket_wanted(req)) {
         loop_http_end_error(res, ws ? 404 : 503, NULL);
@@ -135,7 +137,8 @@ static int visit(const char *url)
                                                           .on_message = compare,
                                                           .on_pong = count_pong,
                                                           .on_close = say_farewell,
-                                                          .protocols = protocols};
+                                                          .protocols = protocols,
+                                                          .deflate = true};
     for (size_t i = 0; i < sizeof(payload); i++)
         payload[i] = (char)(' ' + i * 7 % 90);
     if (loop_websocket_connect(&loop, &visitor, url, &options) < 0)

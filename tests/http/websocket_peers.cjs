@@ -1,7 +1,7 @@
 // Other people's WebSockets, for websocket_peers.py, which sets NODE_PATH to where they are.
 //
 //     node websocket_peers.cjs ws URL | undici URL    a client that checks an echoing server: TAP
-//     node websocket_peers.cjs serve                  prints a port, echoes, ends with its input
+//     node websocket_peers.cjs serve [deflate]        prints a port, echoes, ends with its input
 //
 // SPDX-License-Identifier: MIT
 'use strict';
@@ -50,6 +50,17 @@ function everyClient(name, Socket, url) {
     const event = await closed;
     expect(event.code === 4000 && event.wasClean, 'the close');
   });
+  check(`${name} agrees on deflated messages`, async () => {
+    const { socket, closed } = await open(Socket, url);
+    expect(socket.extensions.includes('permessage-deflate'), socket.extensions);
+    for (const size of [1023, 1024, 5000, 300000]) {
+      const text = Array.from({ length: size }, (_, i) => (i * i) % 10).join('');
+      expect(await echoed(socket, text) === text, `text of ${size}`);
+      expect(await echoed(socket, text) === text, `the same text of ${size}`);
+    }
+    socket.close(1000);
+    expect((await closed).code === 1000, 'the code');
+  });
   check(`${name} agrees on a subprotocol`, async () => {
     const { socket, closed } = await open(Socket, url, ['other', 'echo.v1']);
     expect(socket.protocol === 'echo.v1', socket.protocol);
@@ -73,6 +84,19 @@ function wsClient(WebSocket, url) {
     socket.close();
     expect((await closed).code === 1005, 'the code');
   });
+  for (const offer of [{ serverMaxWindowBits: 9 }, { clientMaxWindowBits: 9 },
+                       { serverMaxWindowBits: 15, serverNoContextTakeover: true },
+                       { threshold: 0, clientNoContextTakeover: true }, false])
+    check(`ws deflates with ${JSON.stringify(offer).replace(/\W+/g, ' ').trim()}`, async () => {
+      const options = { perMessageDeflate: offer && { threshold: 0, ...offer } };
+      const socket = new WebSocket(url, options);
+      await once(socket, 'open');
+      const random = require('crypto').randomBytes(30000).toString('hex');
+      for (const text of ['', 'x', 'x'.repeat(1000000), random, random])
+        expect(await echoed(socket, text) === text, `text of ${text.length}`);
+      expect(socket.extensions.includes('deflate') === Boolean(offer), socket.extensions);
+      socket.terminate();
+    });
   check('ws sends fragments', async () => {
     const { socket } = await open(WebSocket, url);
     const next = once(socket, 'message');
@@ -121,11 +145,14 @@ function wsClient(WebSocket, url) {
   });
 }
 
-function serve(WebSocket) {
-  const server = new WebSocket.Server({ host: '127.0.0.1', port: 0 });
+function serve(WebSocket, deflate) {
+  const perMessageDeflate = deflate === 'deflate' ? { threshold: 100 } : false;
+  const server = new WebSocket.Server({ host: '127.0.0.1', port: 0, perMessageDeflate });
   server.on('listening', () => console.log(server.address().port));
-  server.on('connection', (socket) =>
-    socket.on('message', (data, binary) => socket.send(data, { binary })));
+  server.on('connection', (socket) => {
+    if (perMessageDeflate && !socket.extensions.includes('permessage-deflate')) socket.terminate();
+    socket.on('message', (data, binary) => socket.send(data, { binary }));
+  });
   process.stdin.on('end', () => process.exit(0)).resume();
 }
 
@@ -145,7 +172,7 @@ async function run() {
 
 const [what, url] = process.argv.slice(2);
 if (what === 'serve') {
-  serve(require('ws'));
+  serve(require('ws'), url);
 } else {
   const Socket = what === 'ws' ? require('ws') : require('undici').WebSocket;
   everyClient(what, Socket, url);

@@ -103,9 +103,10 @@ def against_our_server(program, environment):
 
 
 def against_their_server(program, environment):
-    with Server(['node', SCRIPT, 'serve'], environment) as url:
-        status, text = run([program, 'visit', url], environment)
-        yield 'our_client_has_everything_echoed_by_ws', status == 0, text
+    for kind in ('plain', 'deflate'):
+        with Server(['node', SCRIPT, 'serve', kind], environment) as url:
+            status, text = run([program, 'visit', url], environment)
+            yield f'our_client_has_everything_echoed_by_ws_{kind}', status == 0, text
 
 
 def main():

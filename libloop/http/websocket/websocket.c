@@ -129,6 +129,7 @@ int websocket_begin(struct loop *loop, struct loop_websocket *ws,
 
 void websocket_abandon(struct loop_websocket *ws)
 {
+    websocket_deflate_free(ws);
     websocket_wire_free(ws->wire);
     *ws = (struct loop_websocket){.data = ws->data};
 }
@@ -188,6 +189,7 @@ void websocket_finish(struct loop_websocket *ws)
     loop_task_cancel(&ws->opening);
     loop_task_cancel(&ws->resuming);
     loop_websocket_leave(ws);
+    websocket_deflate_free(ws);
     websocket_wire_free(ws->wire);
     free(ws->message);
     free(ws->held);

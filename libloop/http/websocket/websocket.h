@@ -4,7 +4,8 @@
  * and bytes of frames, and holds the peer to the rules, without knowing of connections; websocket.c
  * is the life of a socket, websocket_read.c and websocket_send.c what comes and goes meanwhile,
  * websocket_close.c its end; websocket_group.c sends to many. websocket_accept.c and
- * websocket_connect.c open sockets, with the help of websocket_key.c and websocket_url.c.
+ * websocket_connect.c open sockets, with the help of websocket_key.c and websocket_url.c. Where it
+ * was agreed on by websocket_offer.c, websocket_deflate.c stands between the wire and the socket.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef LOOP_HTTP_WEBSOCKET_H
@@ -41,7 +42,8 @@ enum {
     WEBSOCKET_HEAD_MAX = 14,     /* bytes before the payload of a frame */
     WEBSOCKET_CONTROL_MAX = 125, /* payload of a control frame */
     WEBSOCKET_REASON_MAX = 123,
-    WEBSOCKET_KEYS = 64, /* bytes of randomness that are got at once: one call for 16 frames */
+    WEBSOCKET_KEYS = 64,     /* bytes of randomness that are got at once: one call for 16 frames */
+    WEBSOCKET_PACKED = 0x40, /* the reserved bit of deflated messages; also in the type of pieces */
 };
 
 /* Who hears what the wire reads. False: read no further now. */
@@ -59,6 +61,7 @@ struct websocket_wire {
     void *owner;
     uint64_t limit; /* of a message */
     bool client;    /* masks what it sends, and expects what comes to be unmasked */
+    bool packs;     /* messages may be deflated: the ear is told WEBSOCKET_PACKED in their type */
 
     /* private: reading */
     wslay_frame_context_ptr wslay;
@@ -70,7 +73,7 @@ struct websocket_wire {
     uint8_t head_left; /* bytes of it that follow those two */
     bool in_payload;
     uint64_t payload_left;
-    uint8_t opcode;        /* of the message under way; 0: none */
+    uint8_t opcode;        /* of the message under way, with WEBSOCKET_PACKED if so; 0: none */
     uint64_t message_size; /* of its frames so far */
     struct utf8 utf8;
     uint8_t control[WEBSOCKET_CONTROL_MAX];
@@ -94,6 +97,35 @@ size_t websocket_wire_read(struct websocket_wire *wire, const char *bytes, size_
 /* Makes a frame of bytes and writes it. What write() said. */
 int websocket_wire_write(struct websocket_wire *wire, unsigned opcode, const void *bytes,
                          size_t size, bool ends);
+
+/* The same for a whole message that has been deflated. */
+int websocket_wire_write_packed(struct websocket_wire *wire, unsigned opcode, const void *bytes,
+                                size_t size);
+
+/* --- websocket_offer.c --- */
+
+#define WEBSOCKET_OFFER                                                                            \
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover; "                 \
+    "client_max_window_bits"
+
+enum { WEBSOCKET_ANSWER_SIZE = 160 };
+
+/* How messages are deflated. All zero: not at all. */
+struct websocket_terms {
+    bool agreed;
+    bool bounded; /* the peer has spoken of our window */
+    uint8_t bits; /* which has 2^bits bytes at most: 8 to 15 */
+};
+
+/* What a client offers, a header's value at a time: the first that will do is agreed on. -EPROTO:
+ * that is no list of extensions. */
+int websocket_offers_read(const char *list, struct websocket_terms *terms);
+
+/* What a server has answered to WEBSOCKET_OFFER. -EPROTO: it may not say that. */
+int websocket_answer_read(const char *list, struct websocket_terms *terms);
+
+/* A server's answer, with its line break. */
+void websocket_answer_print(const struct websocket_terms *terms, char line[WEBSOCKET_ANSWER_SIZE]);
 
 /* --- websocket_key.c --- */
 
@@ -130,12 +162,14 @@ int websocket_url_parse(const char *text, struct websocket_url **url);
 enum websocket_flag {
     WEBSOCKET_CLIENT = 1,
     WEBSOCKET_PAUSED = 2,
-    WEBSOCKET_OPENING = 4,    /* on_open has not been called */
-    WEBSOCKET_SENDING = 8,    /* text or binary parts, and not the last yet */
-    WEBSOCKET_BINARY = 16,    /* those are binary */
-    WEBSOCKET_DEAF = 64,      /* what comes is thrown away */
-    WEBSOCKET_CROWDED = 128,  /* a send returned 1 */
-    WEBSOCKET_RESUMING = 256, /* the tick that reads on is queued */
+    WEBSOCKET_OPENING = 4,     /* on_open has not been called */
+    WEBSOCKET_SENDING = 8,     /* text or binary parts, and not the last yet */
+    WEBSOCKET_BINARY = 16,     /* those are binary */
+    WEBSOCKET_DEFLATES = 32,   /* messages may be deflated: the wire is owned by that */
+    WEBSOCKET_DEAF = 64,       /* what comes is thrown away */
+    WEBSOCKET_CROWDED = 128,   /* a send returned 1 */
+    WEBSOCKET_RESUMING = 256,  /* the tick that reads on is queued */
+    WEBSOCKET_INFLATING = 512, /* of a piece that has come there is more to inflate */
 };
 
 /* What the library's own pings carry, so that their answers are known. */
@@ -187,6 +221,35 @@ void websocket_read_on(struct loop_websocket *ws);
 /* The same in a tick. */
 void websocket_read_soon(struct loop_websocket *ws);
 
+/* --- websocket_deflate.c --- */
+
+/* Puts itself between the wire and the socket. -ENOMEM. */
+int websocket_deflate_begin(struct loop_websocket *ws, const struct websocket_terms *terms);
+void websocket_deflate_free(struct loop_websocket *ws);
+
+/* Goes on with what is INFLATING; or drops that, and all that comes. */
+void websocket_inflate_on(struct loop_websocket *ws);
+void websocket_inflate_drop(struct loop_websocket *ws);
+
+/* Whether what the wire refused was no deflated data. */
+bool websocket_is_garbled(const struct loop_websocket *ws);
+
+/* A message in the form of RFC 7692, which whoever grants a window of 2^bits bytes can read. */
+struct websocket_packed {
+    char *bytes; /* NULL: it goes as it is: it is small, does not shrink, or there is no memory */
+    size_t size;
+    unsigned bits;
+};
+
+void websocket_pack(struct websocket_packed *packed, const void *bytes, size_t size, unsigned bits);
+
+/* What the peer grants; 0: nothing was agreed on. */
+unsigned websocket_deflate_bits(const struct loop_websocket *ws);
+
+/* A whole message, of an open socket with DEFLATES. */
+int websocket_deflate_send(struct loop_websocket *ws, enum loop_websocket_type type,
+                           const void *bytes, size_t size);
+
 /* --- websocket_send.c --- */
 
 /* A frame, with the cap of what may wait: for control frames too. */
@@ -194,6 +257,9 @@ int websocket_frame(struct loop_websocket *ws, unsigned opcode, const void *byte
                     bool ends);
 int websocket_write(void *owner, const void *bytes, size_t size);
 void websocket_drained(struct link *link);
+
+/* Whether that many bytes and the head of their frame may wait. */
+bool websocket_fits(const struct loop_websocket *ws, size_t size);
 
 /* 0: it may be sent as a message. */
 int websocket_sendable(enum loop_websocket_type type, const void *bytes, size_t size);

@@ -1,8 +1,8 @@
 /* The server's handshake: a request is checked, answered, and its connection taken over.
  *
  * Each condition of RFC 6455, 4.2.1 is checked, and headers that must be one are counted: what two
- * servers might read in two ways is refused here, too. Extensions are not agreed on, so what the
- * client offers is not even read.
+ * servers might read in two ways is refused here, too. What extensions the client offers is not
+ * even read unless messages may be deflated.
  *
  * The origin is checked before anything is given: a browser lets any page open a socket to any
  * server, with the user's cookies, and relies on the server to look who asks.
@@ -72,8 +72,19 @@ static bool origin_allowed(const struct loop_http_request *req,
 
 /* --- what is asked --- */
 
+/* Whether the lists of extensions are such. */
+static bool read_offers(const struct loop_http_request *req, struct websocket_terms *terms)
+{
+    for (size_t i = 0; i < req->header_count; i++)
+        if (strcmp(req->headers[i].name, "sec-websocket-extensions") == 0 &&
+            websocket_offers_read(req->headers[i].value, terms) < 0)
+            return false;
+    return true;
+}
+
 /* 101, or the status to refuse with. */
-static int judge(const struct loop_http_request *req, const struct loop_websocket_options *options)
+static int judge(const struct loop_http_request *req, const struct loop_websocket_options *options,
+                 struct websocket_terms *terms)
 {
     const char *version = only(req, "sec-websocket-version");
     const char *key = only(req, "sec-websocket-key");
@@ -84,7 +95,7 @@ static int judge(const struct loop_http_request *req, const struct loop_websocke
         return 400;
     if (!version || strcmp(version, "13") != 0)
         return 426;
-    if (!key || !websocket_key_valid(key))
+    if (!key || !websocket_key_valid(key) || (options->deflate && !read_offers(req, terms)))
         return 400;
     return origin_allowed(req, options) ? 101 : 403;
 }
@@ -114,15 +125,19 @@ static const char *choose(const struct loop_http_request *req, const char *const
 
 /* --- the answer --- */
 
-static int answer(const struct loop_http_request *req, const char *protocol, char *extra)
+static int answer(const struct loop_http_request *req, const char *protocol,
+                  const struct websocket_terms *terms, char *extra)
 {
+    char extension[WEBSOCKET_ANSWER_SIZE] = "";
     char accept[WEBSOCKET_ACCEPT_SIZE];
     int status = websocket_key_answer(only(req, "sec-websocket-key"), accept);
+    if (terms->agreed)
+        websocket_answer_print(terms, extension);
     int size = snprintf(extra, EXTRA_MAX,
                         "Upgrade: websocket\r\nSec-WebSocket-Accept: %s\r\n"
-                        "%s%s%s",
+                        "%s%s%s%s",
                         accept, protocol ? "Sec-WebSocket-Protocol: " : "",
-                        protocol ? protocol : "", protocol ? "\r\n" : "");
+                        protocol ? protocol : "", protocol ? "\r\n" : "", extension);
     return status == 0 && size >= EXTRA_MAX ? -ENAMETOOLONG : status;
 }
 
@@ -163,7 +178,8 @@ int loop_websocket_accept(struct loop_http_response *res, struct loop_websocket 
     static const struct loop_websocket_options none;
     const struct loop_http_request *req = res->request;
     char extra[EXTRA_MAX];
-    int verdict = judge(req, options ? options : &none);
+    struct websocket_terms terms = {0};
+    int verdict = judge(req, options ? options : &none, &terms);
     if (verdict != 101)
         return refuse(res, verdict);
     int status = websocket_begin(req->server->loop, ws, options, false);
@@ -172,7 +188,9 @@ int loop_websocket_accept(struct loop_http_response *res, struct loop_websocket 
         return status;
     }
     ws->protocol = choose(req, ws->options.protocols);
-    status = answer(req, ws->protocol, extra);
+    if (terms.agreed && websocket_deflate_begin(ws, &terms) < 0)
+        terms.agreed = false; /* it does without */
+    status = answer(req, ws->protocol, &terms, extra);
     if (status < 0)
         refuse(res, 503);
     else

@@ -32,6 +32,8 @@ static void begin_closing(struct loop_websocket *ws)
     if (ws->state == LOOP_WEBSOCKET_OPEN)
         websocket_deadline(ws, ws->options.close_ns);
     ws->state = LOOP_WEBSOCKET_CLOSING;
+    if (websocket_is(ws, WEBSOCKET_DEFLATES))
+        websocket_inflate_drop(ws);
     loop_websocket_leave(ws);
 }
 
@@ -80,6 +82,10 @@ void websocket_fail(struct loop_websocket *ws, unsigned code)
 {
     int error = 0;
     const char *reason = sentence(code, &error);
+    if (code == LOOP_WEBSOCKET_BAD_DATA && websocket_is_garbled(ws)) {
+        error = -EBADMSG;
+        reason = "data that does not inflate";
+    }
     char frame[WEBSOCKET_CONTROL_MAX];
     websocket_note(ws, code, reason, strlen(reason), error);
     websocket_set(ws, WEBSOCKET_DEAF);

@@ -92,6 +92,8 @@ static void print(FILE *out, const struct websocket_dialler *dialler)
         fprintf(out, "%s%s", at == options->protocols ? "Sec-WebSocket-Protocol: " : ", ", *at);
     if (options->protocols && *options->protocols)
         fprintf(out, "\r\n");
+    if (options->deflate)
+        fprintf(out, "Sec-WebSocket-Extensions: %s\r\n", WEBSOCKET_OFFER);
     for (const struct loop_http_header *at = options->headers; at && at->name; at++)
         fprintf(out, "%s: %s\r\n", at->name, at->value);
     fprintf(out, "\r\n");
@@ -153,7 +155,22 @@ static bool protocol_valid(struct websocket_dialler *dialler)
     return true;
 }
 
-/* RFC 6455, 4.1. We offer no extensions, so there can be none. */
+/* Without the header nothing is agreed on, which is good; with it, it must be what we offered. */
+static int read_extensions(struct websocket_dialler *dialler)
+{
+    const struct head *head = dialler->head;
+    struct websocket_terms terms = {0};
+    bool come = head_find(head, "sec-websocket-extensions");
+    if (come && !dialler->ws->options.deflate)
+        return -EPROTO;
+    for (uint32_t i = 0; i < head->trailers; i++)
+        if (strcmp(head->headers[i].name, "sec-websocket-extensions") == 0 &&
+            websocket_answer_read(head->headers[i].value, &terms) < 0)
+            return -EPROTO;
+    return come ? websocket_deflate_begin(dialler->ws, &terms) : 0;
+}
+
+/* RFC 6455, 4.1. */
 static int judge(struct websocket_dialler *dialler)
 {
     const struct head *head = dialler->head;
@@ -167,10 +184,9 @@ static int judge(struct websocket_dialler *dialler)
     if (status < 0)
         return status;
     if (!upgrade || strcasecmp(upgrade, "websocket") != 0 || !accept ||
-        !any_has(head, "connection", "upgrade") || strcmp(accept, expected) != 0 ||
-        head_find(head, "sec-websocket-extensions"))
+        !any_has(head, "connection", "upgrade") || strcmp(accept, expected) != 0)
         return -EPROTO;
-    return protocol_valid(dialler) ? 0 : -EPROTO;
+    return protocol_valid(dialler) ? read_extensions(dialler) : -EPROTO;
 }
 
 /* --- the connection --- */

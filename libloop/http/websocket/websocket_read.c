@@ -130,18 +130,30 @@ void websocket_read(struct loop_websocket *ws, const char *bytes, size_t size)
 
 static void feed_held(struct loop_websocket *ws)
 {
-    ws->held_at += feed(ws, ws->held + ws->held_at, ws->held_size - ws->held_at);
+    if (websocket_is(ws, WEBSOCKET_DEAF))
+        ws->held_at = ws->held_size;
+    else
+        ws->held_at += feed(ws, ws->held + ws->held_at, ws->held_size - ws->held_at);
     if (ws->held_at < ws->held_size)
         return;
     free(ws->held);
     ws->held = NULL;
 }
 
+/* Bytes, if only to throw them away: not before the rest of a piece, or in a turn too early. */
+static bool may_take(const struct loop_websocket *ws)
+{
+    return !(ws->flags & (WEBSOCKET_INFLATING | WEBSOCKET_RESUMING)) &&
+           (may_read(ws) || websocket_is(ws, WEBSOCKET_DEAF));
+}
+
 void websocket_read_on(struct loop_websocket *ws)
 {
-    if (ws->held && may_read(ws))
+    if (websocket_is(ws, WEBSOCKET_INFLATING) && may_read(ws))
+        websocket_inflate_on(ws);
+    if (ws->held && may_take(ws))
         feed_held(ws);
-    if (ws->held || !link_is_open(ws->link) || (!may_read(ws) && !websocket_is(ws, WEBSOCKET_DEAF)))
+    if (ws->held || !link_is_open(ws->link) || !may_take(ws))
         return;
     int status = link_read(ws->link);
     if (status < 0)

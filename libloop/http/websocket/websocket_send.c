@@ -22,8 +22,7 @@ int websocket_write(void *owner, const void *bytes, size_t size)
     return status;
 }
 
-/* Whether that many bytes and the head of their frame may wait. */
-static bool fits(const struct loop_websocket *ws, size_t size)
+bool websocket_fits(const struct loop_websocket *ws, size_t size)
 {
     size_t waiting = link_waiting(ws->link) + WEBSOCKET_HEAD_MAX;
     return waiting <= LOOP_WRITE_MAX && size <= LOOP_WRITE_MAX - waiting;
@@ -34,7 +33,7 @@ int websocket_frame(struct loop_websocket *ws, unsigned opcode, const void *byte
 {
     if (ws->state != LOOP_WEBSOCKET_OPEN)
         return -EPIPE;
-    if (!fits(ws, size))
+    if (!websocket_fits(ws, size))
         return -ENOBUFS;
     return websocket_wire_write(ws->wire, opcode, bytes, size, ends);
 }
@@ -55,14 +54,24 @@ int websocket_sendable(enum loop_websocket_type type, const void *bytes, size_t 
     return 0;
 }
 
+static int send_with_care(struct loop_websocket *ws, enum loop_websocket_type type,
+                          const void *bytes, size_t size)
+{
+    if (ws->state != LOOP_WEBSOCKET_OPEN)
+        return -EPIPE;
+    if (websocket_is(ws, WEBSOCKET_SENDING))
+        return -EBUSY;
+    return websocket_deflate_send(ws, type, bytes, size);
+}
+
 int loop_websocket_send(struct loop_websocket *ws, enum loop_websocket_type type, const void *bytes,
                         size_t size)
 {
     int status = websocket_sendable(type, bytes, size);
     if (status < 0)
         return status;
-    if (websocket_is(ws, WEBSOCKET_SENDING))
-        return ws->state == LOOP_WEBSOCKET_OPEN ? -EBUSY : -EPIPE;
+    if (ws->flags & (WEBSOCKET_SENDING | WEBSOCKET_DEFLATES))
+        return send_with_care(ws, type, bytes, size);
     return websocket_frame(ws, type, bytes, size, true);
 }
 

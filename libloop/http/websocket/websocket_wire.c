@@ -33,11 +33,19 @@ static bool in_order(const struct websocket_wire *wire)
     return (opcode_of(wire) == WSLAY_CONTINUATION_FRAME) == (wire->opcode != 0);
 }
 
+/* A reserved bit is good in one case alone: the first frame of a message, deflated, as agreed. */
+static bool may_reserve(const struct websocket_wire *wire)
+{
+    unsigned opcode = opcode_of(wire);
+    return wire->packs && (wire->head[0] & RESERVED) == WEBSOCKET_PACKED &&
+           (opcode == WSLAY_TEXT_FRAME || opcode == WSLAY_BINARY_FRAME);
+}
+
 static bool head_obeys(const struct websocket_wire *wire)
 {
     unsigned opcode = opcode_of(wire);
     bool masked = wire->head[1] & MASKED;
-    if ((wire->head[0] & RESERVED) || masked == wire->client)
+    if (masked == wire->client || ((wire->head[0] & RESERVED) && !may_reserve(wire)))
         return false;
     if (opcode >= WSLAY_CONNECTION_CLOSE)
         return opcode <= WSLAY_PONG && (wire->head[0] & FIN) &&
@@ -98,6 +106,12 @@ static ssize_t give(uint8_t *to, size_t room, int flags, void *owner)
 
 /* --- what comes out --- */
 
+/* Its limit is that of what it inflates to, which is counted there. */
+static bool is_packed(const struct websocket_wire *wire)
+{
+    return wire->opcode & WEBSOCKET_PACKED;
+}
+
 static bool begin_frame(struct websocket_wire *wire, const struct wslay_frame_iocb *frame)
 {
     wire->in_payload = true;
@@ -106,11 +120,11 @@ static bool begin_frame(struct websocket_wire *wire, const struct wslay_frame_io
     if (wslay_is_ctrl_frame(frame->opcode))
         return true;
     if (frame->opcode != WSLAY_CONTINUATION_FRAME) {
-        wire->opcode = frame->opcode;
+        wire->opcode = wire->head[0] & (WEBSOCKET_PACKED | OPCODE);
         wire->message_size = 0;
         wire->utf8 = (struct utf8){0};
     }
-    if (frame->payload_length > wire->limit - wire->message_size) {
+    if (frame->payload_length > wire->limit - wire->message_size && !is_packed(wire)) {
         wire->verdict = LOOP_WEBSOCKET_TOO_BIG;
         return false;
     }
@@ -200,6 +214,13 @@ static int mask(uint8_t *key, size_t size, void *owner)
     return 0;
 }
 
+static int write_frame(struct websocket_wire *wire, struct wslay_frame_iocb *frame)
+{
+    wire->written = 0;
+    ssize_t status = wslay_frame_send(wire->wslay, frame);
+    return status < 0 && wire->written >= 0 ? -EIO : wire->written;
+}
+
 int websocket_wire_write(struct websocket_wire *wire, unsigned opcode, const void *bytes,
                          size_t size, bool ends)
 {
@@ -209,9 +230,20 @@ int websocket_wire_write(struct websocket_wire *wire, unsigned opcode, const voi
                                      .mask = wire->client,
                                      .data = bytes,
                                      .data_length = size};
-    wire->written = 0;
-    ssize_t status = wslay_frame_send(wire->wslay, &frame);
-    return status < 0 && wire->written >= 0 ? -EIO : wire->written;
+    return write_frame(wire, &frame);
+}
+
+int websocket_wire_write_packed(struct websocket_wire *wire, unsigned opcode, const void *bytes,
+                                size_t size)
+{
+    struct wslay_frame_iocb frame = {.fin = 1,
+                                     .rsv = WSLAY_RSV1_BIT,
+                                     .opcode = (uint8_t)opcode,
+                                     .payload_length = size,
+                                     .mask = wire->client,
+                                     .data = bytes,
+                                     .data_length = size};
+    return write_frame(wire, &frame);
 }
 
 /* --- its life --- */
