@@ -9,6 +9,7 @@
 
 #include "../common/embed.h"
 
+#include <loop/http/url.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,25 +17,11 @@
 static void write_escaped(FILE *page, const char *text)
 {
     for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            fputs("&amp;", page);
-            break;
-        case '<':
-            fputs("&lt;", page);
-            break;
-        case '>':
-            fputs("&gt;", page);
-            break;
-        case '"':
-            fputs("&quot;", page);
-            break;
-        case '\'':
-            fputs("&#39;", page);
-            break;
-        default:
+        const char *entity = loop_html_entity(*text);
+        if (entity)
+            fputs(entity, page);
+        else
             fputc(*text, page);
-        }
     }
 }
 

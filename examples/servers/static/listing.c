@@ -179,30 +179,18 @@ static void turn_round(struct listing *listing)
 
 /* --- writing --- */
 
+/* U+2400 and on are the signs of the controls. Attributes here are in double quotes. */
 static void write_byte(FILE *page, unsigned char byte)
 {
-    switch (byte) {
-    case '&':
-        fputs("&amp;", page);
-        break;
-    case '<':
-        fputs("&lt;", page);
-        break;
-    case '>':
-        fputs("&gt;", page);
-        break;
-    case '"':
-        fputs("&quot;", page);
-        break;
-    case 0x7f:
+    const char *entity = byte == '\'' ? NULL : loop_html_entity((char)byte);
+    if (entity)
+        fputs(entity, page);
+    else if (byte == 0x7f)
         fputs("\u2421", page);
-        break;
-    default: /* U+2400 and on are the signs of the controls */
-        if (byte < ' ')
-            fprintf(page, "\xe2\x90%c", 0x80 + byte);
-        else
-            fputc(byte, page);
-    }
+    else if (byte < ' ')
+        fprintf(page, "\xe2\x90%c", 0x80 + byte);
+    else
+        fputc(byte, page);
 }
 
 static void write_text(FILE *page, const char *text, size_t size)

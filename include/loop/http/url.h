@@ -85,6 +85,11 @@ LOOP_API ssize_t loop_percent_decode(struct loop_text text, char *bytes, size_t 
 LOOP_API ssize_t loop_percent_encode(struct loop_text bytes, const char *keep, char *text,
                                      size_t capacity);
 
+/* What stands for a byte in the text of an HTML page and in quoted attributes, such as "&lt;";
+ * NULL: it stands for itself. A page that passes all that is not its own through this has no
+ * other's markup in it. Any thread. */
+LOOP_API const char *loop_html_entity(char byte);
+
 /* --- paths --- */
 
 /* The path of a request as a path below some root: decoded once, without ".", ".." and empty

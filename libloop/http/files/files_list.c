@@ -65,22 +65,11 @@ static int by_name(const void *a, const void *b)
 static void write_escaped(FILE *page, const char *text)
 {
     for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            fputs("&amp;", page);
-            break;
-        case '<':
-            fputs("&lt;", page);
-            break;
-        case '>':
-            fputs("&gt;", page);
-            break;
-        case '"':
-            fputs("&quot;", page);
-            break;
-        default:
+        const char *entity = loop_html_entity(*text);
+        if (entity)
+            fputs(entity, page);
+        else
             fputc(*text, page);
-        }
     }
 }
 

@@ -118,3 +118,21 @@ ssize_t loop_percent_encode(struct loop_text bytes, const char *keep, char *text
             text_encode(&writer, bytes.bytes[i]);
     return write_end(&writer);
 }
+
+const char *loop_html_entity(char byte)
+{
+    switch (byte) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#39;";
+    default:
+        return NULL;
+    }
+}
