@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs every example as its opening comment says, and the README's program, and looks at what comes.
+"""Runs every example as its opening comment says, the README's program and the script, and looks
+at what comes.
 
     examples.py SOURCE_ROOT BUILD_ROOT examples
     examples.py SOURCE_ROOT BUILD_ROOT readme      (not with sanitizers: it links a plain program)
@@ -781,6 +782,20 @@ def fetch_does_not_read_what_nobody_takes():
         done = run(['sh', '-c', f'{BUILD}/examples/21_fetch {url}/page | head -c 5 | wc -c'])
         expect(done[0] == 0 and done[1].strip() == '5', done)
         expect('Broken pipe' in done[2], done)
+
+
+@test
+def the_script_of_the_readme_tells_its_usage_and_touches_nothing():
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(os.path.join(SOURCE, 'run'), folder)
+        os.mkdir(os.path.join(folder, 'build'))
+        for words in ('', '--help', '-h', 'help', 'test --help', 'test --quick -h', 'clean --help',
+                      'sanitize tsan --help', 'install --help', 'bench --help', 'example --help'):
+            code, out, err = run([os.path.join(folder, 'run'), *words.split()])
+            expect((code, err) == (0, '') and out.startswith('Usage: ./run VERB'), words + out + err)
+        expect(os.listdir(os.path.join(folder, 'build')) == [], 'there is something in build/')
+        code, out, err = run([os.path.join(folder, 'run'), 'tset'])
+        expect(code == 2 and out == '' and "no verb 'tset'" in err, f'{code} {out} {err}')
 
 
 @test
