@@ -73,11 +73,14 @@ def descriptors_for(count):
 
 
 class Server:
-    """A server of ours that runs: NAME --port 0 ARGUMENTS. options are those of Popen."""
+    """A server of ours that runs: NAME --port 0 --patient ARGUMENTS. options are those of Popen.
+
+    It is patient, since a machine may stall for longer than a server waits. The time limits have
+    tests of their own, in the library's suite."""
 
     def __init__(self, name, *arguments, environment=None, **options):
         self.errors = tempfile.TemporaryFile()
-        self.process = subprocess.Popen([program(name), '--port', '0', *arguments],
+        self.process = subprocess.Popen([program(name), '--port', '0', '--patient', *arguments],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=self.errors, text=True,
                                         env={**os.environ, **(environment or {})}, **options)

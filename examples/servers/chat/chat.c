@@ -148,9 +148,9 @@ static void on_impatience(struct loop_timer *timer)
     loop_websocket_close(&guest->ws, LOOP_WEBSOCKET_POLICY, "nobody has said who this is");
 }
 
-static const struct loop_websocket_options socket_options = {.on_message = on_message,
-                                                             .on_close = on_close,
-                                                             .message_bytes = MESSAGE_BYTES};
+static struct loop_websocket_options socket_options = {.on_message = on_message,
+                                                       .on_close = on_close,
+                                                       .message_bytes = MESSAGE_BYTES};
 
 static void open_socket(struct loop_http_request *req, struct loop_http_response *res)
 {
@@ -188,6 +188,8 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
 static int open_chat(struct serve *serve)
 {
     int error = rooms_init(&serve->loop, &rooms);
+    if (serve->patient)
+        socket_options.ping_ns = socket_options.stall_ns = LOOP_NEVER;
     if (error == 0 && redis_address)
         error = shared_open(&rooms, redis_address);
     if (error == -ENOSYS)

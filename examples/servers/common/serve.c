@@ -32,6 +32,7 @@ static size_t all_options(struct serve *serve, bool *help, struct serve_option *
         {"cert", "FILE", "a certificate chain, PEM: speak TLS", &serve->cert, NULL},
         {"key", "FILE", "its private key, if it is not in the same file", &serve->key, NULL},
         {"log", NULL, "a line on standard error for each request", NULL, &serve->log},
+        {"patient", NULL, "no time limits: for debuggers and tests", NULL, &serve->patient},
         {"help", NULL, "this", NULL, help},
     };
     size_t count = 0;
@@ -80,6 +81,14 @@ static int read_port(const char *text, uint16_t *port)
     return 0;
 }
 
+/* A peer may be as slow as it likes, or stand still in a debugger. */
+static void be_patient(struct serve *serve)
+{
+    struct loop_http_limits *limits = &serve->http.limits;
+    limits->head_ns = limits->keep_alive_ns = LOOP_NEVER;
+    limits->body_grace_ns = limits->write_stall_ns = LOOP_NEVER;
+}
+
 /* --- its life --- */
 
 static void write_log(struct loop_http_server *server, const struct loop_http_request *req,
@@ -97,7 +106,7 @@ static void on_signal(struct loop_graceful *graceful, int number)
     fprintf(stderr, "signal %d: finishing what is under way\n", number);
     if (serve->drain)
         serve->drain(serve);
-    loop_http_server_close(&serve->server, 10 * LOOP_SEC, NULL);
+    loop_http_server_close(&serve->server, serve->patient ? LOOP_NEVER : 10 * LOOP_SEC, NULL);
 }
 
 static int open_tls(struct serve *serve)
@@ -175,6 +184,8 @@ int serve(int argc, char **argv, struct serve *serve)
         fprintf(stderr, "--port %s: a port is a number up to 65535\n", serve->port_text);
         return EXIT_FAILURE;
     }
+    if (serve->patient)
+        be_patient(serve);
     serve->http.on_log = serve->log ? write_log : serve->http.on_log;
     int error = loop_init(&serve->loop, NULL);
     return error < 0 ? (serve_complain("no loop", error), EXIT_FAILURE) : run(serve);

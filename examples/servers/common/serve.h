@@ -2,10 +2,10 @@
  * options, the first line, Ctrl-C, TLS and the log.
  *
  * A server fills in a struct serve, static so that its memory lasts, and returns what serve()
- * returns. Every one of them has --port, --host, --cert, --key, --log and --help; its own options
- * stand in a table. The first line on standard output is the address, for people and for tests.
- * Ctrl-C (or SIGTERM) drains: no new connection, those that are there finish, at most 10 seconds;
- * pressed twice, it ends at once.
+ * returns. Every one of them has --port, --host, --cert, --key, --log, --patient and --help; its
+ * own options stand in a table. The first line on standard output is the address, for people and
+ * for tests. Ctrl-C (or SIGTERM) drains: no new connection, those that are there finish, at most 10
+ * seconds; pressed twice, it ends at once.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef SERVE_H
@@ -43,7 +43,8 @@ struct serve {
     struct loop_graceful graceful;
     const char *cert, *key;
     bool log;
-    bool opened; /* open() has done its part */
+    bool patient; /* no time limits, for debuggers and tests: servers of sockets heed it, too */
+    bool opened;  /* open() has done its part */
 };
 
 /* Becomes the server. Returns the status for exit(3). */
