@@ -10,7 +10,8 @@
  * second part is sent when the server has had turns enough to read the first.
  *
  * The server says what it has understood: the method, the target, the body and the trailers.
- * With --serve the program is that server alone, for peers to be compared with: conformance.py.
+ * With --serve the program is that server alone, for peers to be compared with and for those that
+ * attack it: conformance.py and stress.py. With --patient behind that it has no time limits.
  *
  * SPDX-License-Identifier: MIT */
 #include "../test.h"
@@ -153,9 +154,15 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
     loop_http_collect_body(req, 0, on_collected);
 }
 
-static void open_server(struct loop *loop, struct loop_http_server *server)
+/* Patient: a verdict does not depend on how fast a client is. */
+static void open_server(struct loop *loop, struct loop_http_server *server, bool patient)
 {
-    const struct loop_http_options options = {.on_request = on_request};
+    uint64_t limit_ns = patient ? LOOP_NEVER : 0; /* 0: what is usual */
+    const struct loop_http_options options = {.on_request = on_request,
+                                              .limits = {.head_ns = limit_ns,
+                                                         .keep_alive_ns = limit_ns,
+                                                         .body_grace_ns = limit_ns,
+                                                         .write_stall_ns = limit_ns}};
     assert_int_equal(0, loop_http_server_init(loop, server, &options));
     assert_int_equal(0, loop_http_listen(server, "127.0.0.1", 0, 0));
 }
@@ -276,7 +283,7 @@ static FILE *open_table(struct loop *loop, struct loop_http_server *server)
 {
     FILE *table = fopen(getenv("CONFORMANCE_TABLE"), "r");
     assert_non_null(table);
-    open_server(loop, server);
+    open_server(loop, server, true);
     return table;
 }
 
@@ -333,14 +340,14 @@ static void on_input(struct loop_stream *stream, ssize_t size, void *bytes)
         loop_stop(stream->handle.loop);
 }
 
-static int serve(void)
+static int serve(bool patient)
 {
     static struct loop loop;
     struct loop_http_server server;
     struct loop_pipe input;
     if (loop_init(&loop, NULL) < 0)
         return 1;
-    open_server(&loop, &server);
+    open_server(&loop, &server, patient);
     printf("%u\n", (unsigned)loop_http_server_port(&server));
     fflush(stdout);
     loop_pipe_init(&loop, &input);
@@ -360,6 +367,6 @@ int main(int argc, char **argv)
         real_test(each_request_gets_it_however_it_is_cut),
     };
     if (argc > 1 && strcmp(argv[1], "--serve") == 0)
-        return serve();
+        return serve(argc > 2 && strcmp(argv[2], "--patient") == 0);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

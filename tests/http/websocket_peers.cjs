@@ -160,9 +160,7 @@ async function run() {
   console.log(`1..${checks.length}`);
   for (const [index, { name, run: body }] of checks.entries()) {
     let problem;
-    const late = setTimeout(() => { console.log('Bail out! no answer'); process.exit(1); }, 30000);
     try { await body(); } catch (error) { problem = error; }
-    clearTimeout(late);
     console.log(`${problem ? 'not ok' : 'ok'} ${index + 1} - ${name}`);
     if (problem) console.log(`# ${problem.message}`);
     if (problem) process.exitCode = 1;
