@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 
-from server import LATE, Server, Skip, browse, equal, expect, main, raw, test
+from server import Server, Skip, browse, equal, expect, main, raw, test
 
 
 class Events:
@@ -85,7 +85,7 @@ def a_sample_has_numbers_that_can_be():
         expect(web['connections'] >= 1 and web['active'] >= 1, web)
         _, second = stream.sample()
         equal(second['n'], sample['n'] + 1)
-        expect(second['at'] > sample['at'], second)
+        expect(second['at'] >= sample['at'], second)  # it may have come late, and this at once
         equal(second['server']['viewers'], 1)
 
 
@@ -97,9 +97,10 @@ def who_comes_back_gets_what_was_missed():
         with events(server) as others:  # meanwhile
             missed = [others.sample()[1]['n'] for _ in range(3)]
         with events(server, last) as stream:
-            numbers = [stream.sample()[1]['n'] for _ in range(5)]
-        equal(numbers, list(range(seen['n'] + 1, seen['n'] + 6)))
-        expect(set(missed) <= set(numbers), (missed, numbers))
+            numbers = [stream.sample()[1]['n']]
+            while numbers[-1] <= missed[-1]:
+                numbers.append(stream.sample()[1]['n'])
+        equal(numbers, list(range(seen['n'] + 1, missed[-1] + 2)))
 
 
 @test
@@ -183,14 +184,15 @@ def ctrl_c_ends_the_streams():
     with Server('dashboard') as server, events(server) as stream:
         stream.sample()
         server.stop()
-        equal(stream.answer.read(), b'')
+        rest = stream.answer.read()  # a sample may have come before the signal, and is whole
+        expect(not rest or rest.endswith(b'\n\n'), rest)
 
 
 @test
 def a_port_that_is_taken_ends_it():
     with Server('dashboard') as server:
         done = subprocess.run([server.process.args[0], '--port', str(server.port)],
-                              capture_output=True, text=True, timeout=LATE, check=False)
+                              capture_output=True, text=True, check=False)
         expect(done.returncode == 1 and 'Address already in use' in done.stderr, done)
 
 

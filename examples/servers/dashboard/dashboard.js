@@ -1,9 +1,9 @@
 // The page of the dashboard: what comes, what is drawn of it, and the button.
 //
-// Events are listened to first, and the last two minutes asked for then: what comes twice is known
-// by its number, and nothing can be missed in between. After a lost connection the browser says by
-// itself which event it saw last, and gets those after it; "lost" says that they are gone, or that
-// the server is another by now, and then all is asked for again.
+// Events are listened to first, and the last two minutes asked for once they are: what comes twice
+// is known by its number, and nothing can be missed in between. After a lost connection the browser
+// says by itself which event it saw last, and gets those after it; "lost" says that they are gone,
+// or that the server is another by now, and then all is asked for again.
 // SPDX-License-Identifier: MIT
 'use strict';
 
@@ -99,6 +99,8 @@ async function askForAll() {
 function listen() {
   const events = new EventSource('/events');
   events.onopen = () => $('state').textContent = 'Live';
+  events.addEventListener('open', () => askForAll().catch(() => {}), // then the events will do
+                          { once: true });
   events.onmessage = (event) => take([JSON.parse(event.data)]);
   events.addEventListener('lost', () => {
     samples = [];
@@ -110,7 +112,6 @@ function listen() {
     if (events.readyState === EventSource.CLOSED)
       setTimeout(listen, 3000); // it has given up, we have not
   };
-  askForAll().catch(() => {}); // then the events will do
 }
 
 // --- what is done ---

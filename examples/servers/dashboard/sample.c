@@ -42,9 +42,13 @@ static double rate(uint64_t now, uint64_t before, double seconds)
     return now < before || seconds <= 0 ? 0 : (double)(now - before) / seconds;
 }
 
+/* Of the parts of all some may go back, as the kernel says of idle time and that of waiting for
+ * disks; another part can then have grown by more than all. */
 static double percent(uint64_t now, uint64_t before, uint64_t all)
 {
-    return now < before || all == 0 ? 0 : 100 * (double)(now - before) / (double)all;
+    if (now < before || all == 0)
+        return 0;
+    return now - before < all ? 100 * (double)(now - before) / (double)all : 100;
 }
 
 static double ms(uint64_t ns)
