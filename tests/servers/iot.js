@@ -12,10 +12,17 @@ function text(page, selector, wanted) {
     document.querySelector(where)?.textContent.trim() === what, [selector, wanted]);
 }
 
+// Fifty at a time have room, and the next go when those are taken: nothing is dropped.
 async function say(lines) {
   const socket = dgram.createSocket('udp4');
-  for (const line of lines)
-    await new Promise((done) => socket.send(line, port, '127.0.0.1', done));
+  const taken = async () => (await (await fetch(new URL('/state', address))).json()).udp.datagrams;
+  for (let wanted = await taken(); lines.length > 0;) {
+    const some = lines.splice(0, 50);
+    for (const line of some)
+      await new Promise((done) => socket.send(line, port, '127.0.0.1', done));
+    wanted += some.length;
+    while (await taken() < wanted);
+  }
   socket.close();
 }
 

@@ -97,18 +97,34 @@ static void on_timer(struct loop_timer *timer)
 
 /* --- what the library tells, from inside its functions --- */
 
+static void be_connected(struct mqtt *mqtt)
+{
+    mqtt->state = "connected";
+    mqtt->connections++;
+    if (mqtt->options.on_room)
+        mqtt->options.on_room(mqtt);
+}
+
 static void on_connect(struct mosquitto *client, void *data, int refused)
 {
     struct mqtt *mqtt = data;
     if (refused)
         return; /* the broker hangs up */
-    mqtt->state = "connected";
-    mqtt->connections++;
     mqtt->wait_ns = WAIT_NS;
     if (mqtt->options.topic)
         mosquitto_subscribe(client, NULL, mqtt->options.topic, 1);
-    if (mqtt->options.on_room)
-        mqtt->options.on_room(mqtt);
+    else
+        be_connected(mqtt);
+}
+
+/* Not before: what is published until the broker knows of the subscription is for nobody. */
+static void on_subscribe(struct mosquitto *client, void *data, int id, int count,
+                         const int *granted)
+{
+    (void)client;
+    (void)id;
+    if (count == 1 && granted[0] <= 2) /* a QoS; what is over that is a refusal */
+        be_connected(data);
 }
 
 static void on_publish(struct mosquitto *client, void *data, int id)
@@ -160,6 +176,7 @@ int mqtt_open(struct loop *loop, struct mqtt *mqtt, const char *address,
     if (!mqtt->client)
         return -ENOMEM;
     mosquitto_connect_callback_set(mqtt->client, on_connect);
+    mosquitto_subscribe_callback_set(mqtt->client, on_subscribe);
     mosquitto_publish_callback_set(mqtt->client, on_publish);
     mosquitto_message_callback_set(mqtt->client, on_message);
     mosquitto_max_inflight_messages_set(mqtt->client, IN_FLIGHT_MAX);

@@ -29,7 +29,7 @@ struct mqtt_options {
 /* All zero: not opened. */
 struct mqtt {
     /* read-only */
-    const char *state;         /* "off", "away", "connecting", "connected" */
+    const char *state;         /* "off", "away", "connecting"; "connected", and subscribed */
     unsigned unacknowledged;   /* messages published that the broker may not have yet */
     unsigned long connections; /* since the start */
 
