@@ -7,7 +7,7 @@ const { behindProxy } = require('./proxy.js');
 const EVIL = '<img src=x onerror=alert(1)>';
 
 async function join(page, name) {
-  equal(await page.evaluate(() => document.activeElement.id), 'name');
+  await page.waitForFunction(() => document.activeElement.id === 'name');
   await page.keyboard.type(name);
   await page.keyboard.press('Enter');
   await page.waitForSelector('#inside:not([hidden])');

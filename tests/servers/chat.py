@@ -18,7 +18,8 @@ import struct
 import subprocess
 import tempfile
 
-from server import LATE, Server, Skip, browse, equal, expect, main, program, run, test
+from server import (Server, Skip, browse, equal, expect, main, program, reserved_port, run,
+                    test)
 
 EVIL = '<img src=x onerror=alert(1)>'
 
@@ -30,7 +31,6 @@ class Guest:
         self.peer = socket.socket()
         if small:
             self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self.peer.settimeout(LATE)
         self.peer.connect(('127.0.0.1', server.port))
         key = base64.b64encode(os.urandom(16)).decode()
         lines = ['GET /socket HTTP/1.1', f'Host: 127.0.0.1:{server.port}', 'Upgrade: websocket',
@@ -373,15 +373,13 @@ def the_page_works_in_two_tabs():
 # --- several processes ---
 
 class Redis:
-    """A real one, on a port that stays its own when it is stopped and started again."""
+    """A real one, which can be stopped and started again."""
 
-    def __init__(self):
+    def __init__(self, port):
         if not shutil.which('redis-server'):
             raise Skip('redis-server is not installed')
         self.folder = tempfile.TemporaryDirectory()
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            self.port = free.getsockname()[1]
+        self.port = port
         self.process = None
         self.start()
 
@@ -410,7 +408,7 @@ class Redis:
 def two_of_them():
     help_text = run([program('chat'), '--help'])[1]
     expect('--redis' in help_text, help_text)
-    with Redis() as redis:
+    with reserved_port() as port, Redis(port) as redis:
         where = f'127.0.0.1:{redis.port}'
         status, _, errors = run([program('chat'), '--redis', 'nonsense'])
         if 'without hiredis' in errors:
@@ -504,13 +502,12 @@ def a_port_that_is_taken_ends_it_though_it_has_redis():
 
 @test
 def without_redis_it_goes_on_alone():
-    with socket.socket() as nobody:
-        nobody.bind(('127.0.0.1', 0))  # and does not listen
+    with reserved_port() as nobody:
         status, _, errors = run([program('chat'), '--redis', 'nonsense'])
         if 'without hiredis' in errors:
             raise Skip('chat is built without hiredis')
         expect(status == 1 and 'HOST:PORT' in errors, errors)
-        with chat('--redis', f'127.0.0.1:{nobody.getsockname()[1]}') as (_, guest):
+        with chat('--redis', f'127.0.0.1:{nobody}') as (_, guest):
             ann, bob = guest('Ann'), guest('Bob')
             equal(ann.welcome()['shared'], False)
             bob.welcome()

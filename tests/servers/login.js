@@ -7,7 +7,7 @@ const [address, name, password] = process.argv.slice(2);
 
 // What is typed into the form, and sent by Enter. The focus is in the name from the beginning.
 async function logIn(page, secret) {
-  equal(await page.evaluate(() => document.activeElement.id), 'name');
+  await page.waitForFunction(() => document.activeElement.id === 'name');
   await page.keyboard.press('Control+a');
   await page.keyboard.type(name);
   await page.keyboard.press('Tab');

@@ -20,7 +20,7 @@ import tempfile
 import termios
 from urllib.parse import urlencode
 
-from server import LATE, Server, Skip, browse, equal, expect, main, program, run, test, together
+from server import Server, Skip, browse, equal, expect, main, program, run, test, together
 
 FORM = {'Content-Type': 'application/x-www-form-urlencoded'}
 NAME = '<b>"Zoë" & \'Co\'</b>'
@@ -211,7 +211,7 @@ def an_address_is_held_up_whatever_names_it_tries():
 def addresses_are_told_apart_on_a_socket_that_takes_ipv6_too():
     with serving('--host', '') as (server, _):
         until_too_many(Browser(server), [f'user{number}' for number in range(100)])
-        server.client = lambda: http.client.HTTPConnection('127.0.0.1', server.port, timeout=LATE,
+        server.client = lambda: http.client.HTTPConnection('127.0.0.1', server.port,
                                                            source_address=('127.0.0.2', 0))
         equal(Browser(server).log_in('bob', PASSWORD)[0], 303)
 
@@ -261,7 +261,7 @@ def over_tls_cookies_are_for_tls_alone():
         with serving('--cert', cert, '--key', cert + '.key') as (server, _):
             context = ssl._create_unverified_context()
             server.client = lambda: http.client.HTTPSConnection('127.0.0.1', server.port,
-                                                                timeout=LATE, context=context)
+                                                                context=context)
             browser = Browser(server)
             equal(browser.log_in('bob', PASSWORD)[0], 303)
             expect('__Host-session=' in browser.set[0] and '; Secure' in browser.set[0],
@@ -288,7 +288,7 @@ def a_user_is_added_in_a_terminal_that_does_not_show_the_password():
             with contextlib.suppress(OSError):  # its end
                 while piece := os.read(master, 1000):
                     shown += piece
-            child.wait(LATE)
+            child.wait()
             os.close(master)
             expect(wanted in shown.decode() and b'enough' not in shown, shown)
 
@@ -315,7 +315,7 @@ def users_and_passwords_that_will_not_do_are_refused():
 
 @test
 def a_database_that_is_locked_is_503():
-    with serving() as (server, path):
+    with serving('--patience', '300') as (server, path):
         browser = Browser(server)
         other = sqlite3.connect(path, isolation_level=None)
         other.execute('BEGIN IMMEDIATE')

@@ -253,7 +253,7 @@ def a_database_that_somebody_else_has_locked_is_503():
 def a_lock_that_is_let_go_in_time_is_waited_for():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'notes.db')
-        with Server('rest', '--database', path, '--patience', '60000') as server:
+        with Server('rest', '--database', path) as server:
             other = sqlite3.connect(path, isolation_level=None)
             other.execute('BEGIN IMMEDIATE')
             client = server.client()
@@ -269,14 +269,15 @@ def more_writers_than_may_wait_are_told_to_come_again():
     descriptors_for(1011)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'notes.db')
-        with Server('rest', '--database', path, '--patience', '60000') as server:
+        with Server('rest', '--database', path) as server:
             other = sqlite3.connect(path, isolation_level=None)
             other.execute('BEGIN IMMEDIATE')
             text = (b'POST /notes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
                     b'Content-Length: 13\r\nConnection: close\r\n\r\n{"title":"x"}')
-            peers = [server.connect() for _ in range(1011)]
-            for peer in peers:
-                peer.sendall(text)
+            peers = []
+            for _ in range(1011):
+                peers.append(server.connect())
+                peers[-1].sendall(text)
             while b'code="5xx"} 10\n' not in server.request('GET', '/metrics')[2]:
                 pass  # one has the database, a thousand wait
             other.execute('ROLLBACK')
@@ -291,7 +292,7 @@ def more_writers_than_may_wait_are_told_to_come_again():
 def what_is_under_way_at_ctrl_c_is_answered():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'notes.db')
-        with Server('rest', '--database', path, '--patience', '60000') as server:
+        with Server('rest', '--database', path) as server:
             other = sqlite3.connect(path, isolation_level=None)
             other.execute('BEGIN IMMEDIATE')
             clients = [server.client() for _ in range(10)]
@@ -316,7 +317,7 @@ def what_is_under_way_at_ctrl_c_is_answered():
 def a_client_that_goes_away_harms_nobody():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'notes.db')
-        with Server('rest', '--database', path, '--patience', '60000') as server:
+        with Server('rest', '--database', path) as server:
             other = sqlite3.connect(path, isolation_level=None)
             other.execute('BEGIN IMMEDIATE')
             for _ in range(20):

@@ -18,7 +18,7 @@ import ssl
 import subprocess
 import tempfile
 
-from server import (LATE, Server, Skip, ask, browse, descriptors_for, equal, expect, main,
+from server import (Server, Skip, ask, browse, descriptors_for, equal, expect, main, measured,
                     program, raw, run, test)
 
 SECRET = 'nobody may see this'
@@ -129,7 +129,7 @@ def head_is_get_without_the_body_and_others_are_405():
 def curl(*words):
     if not shutil.which('curl'):
         raise Skip('curl is not installed')
-    return subprocess.run(['curl', '-s', *words], capture_output=True, timeout=LATE, check=False)
+    return subprocess.run(['curl', '-s', *words], capture_output=True, check=False)
 
 
 @test
@@ -348,7 +348,7 @@ def over_tls_files_are_the_same():
                    '/CN=localhost', '-keyout', cert + '.key', '-out', cert])[0], 0)
         with serving('--cert', cert, '--key', cert + '.key', '--log') as (server, root):
             write(root + '/large.txt', TEXT * 500)
-            client = http.client.HTTPSConnection('127.0.0.1', server.port, timeout=LATE,
+            client = http.client.HTTPSConnection('127.0.0.1', server.port,
                                                  context=ssl._create_unverified_context())
             equal(ask(client, 'GET', '/large.txt')[2].decode(), TEXT * 500)
             equal(ask(client, 'GET', '/large.txt', headers={'Range': 'bytes=3-5'})[2], b'e 0')
@@ -362,7 +362,6 @@ def slowly(server, target):
     peer = socket.socket()
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
-    peer.settimeout(LATE)
     peer.connect(('127.0.0.1', server.port))
     peer.sendall(f'GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'.encode())
     return peer
@@ -432,7 +431,7 @@ def a_thousand_downloads_at_once_are_all_whole():
 
 @test
 def a_large_file_takes_no_memory():
-    with serving() as (server, root):
+    with serving(environment=measured()) as (server, root):
         os.truncate(write(root + '/huge.bin'), 1 << 30)
         server.request('GET', '/hello.txt')
         before = server.memory_peak()

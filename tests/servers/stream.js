@@ -4,9 +4,11 @@
 'use strict';
 const path = require('node:path');
 const { visit, expect, equal, fits, tabTo, shot } = require('./browser.js');
+const { behindProxy } = require('./proxy.js');
 
 const [address, folder] = process.argv.slice(2);
 const ODD = 'video & <b>.txt';
+const LARGE = 'large.bin'; // than all that sockets have room for
 
 const said = (page, text) =>
   page.waitForFunction((wanted) => document.querySelector('#status').textContent === wanted, text);
@@ -35,7 +37,7 @@ async function seek(page, parts) {
   expect(parts.some((first) => first > 40 * 1024 * 1024), `it did not seek: ${parts}`);
 }
 
-async function steps(page, { context }) {
+async function steps(page, proxy) {
   const parts = [];
   page.on('filechooser', (chooser) => onChooser(chooser));
   page.on('response', (answer) => {
@@ -77,20 +79,16 @@ async function steps(page, { context }) {
     await page.waitForFunction((count) =>
       document.querySelectorAll('#list li').length === count, left);
   }
-  await cancel(page, context);
+  await cancel(page, proxy);
   await page.emulateMedia({ colorScheme: 'dark' });
   await page.setViewportSize({ width: 320, height: 640 });
   await shot(page, 'stream-dark');
 }
 
-// An upload on a line that is slow enough for it to be seen, and cancelled in the middle.
-async function cancel(page, context) {
-  const line = await context.newCDPSession(page);
-  const slow = (bytes) => line.send('Network.emulateNetworkConditions',
-    { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytes });
-  await line.send('Network.enable');
-  await slow(500000);
-  await choose(page, ODD);
+// An upload that is held up in the middle, and cancelled there.
+async function cancel(page, proxy) {
+  proxy.hold();
+  await choose(page, LARGE);
   await page.waitForFunction(() => {
     const bar = document.querySelector('#uploads progress');
     return bar.value > 0 && bar.value < 1;
@@ -99,9 +97,9 @@ async function cancel(page, context) {
   await shot(page, 'stream-sending');
   await tabTo(page, '#uploads .cancel');
   await page.keyboard.press('Enter');
-  await said(page, `${ODD}: cancelled`);
+  proxy.release(); // the page asks for its list before it says so
+  await said(page, `${LARGE}: cancelled`);
   equal(await page.$$eval('#uploads li', (all) => all.length), 0);
-  await slow(-1);
 }
 
-visit(address, steps);
+behindProxy(address, (through, proxy) => visit(through, (page) => steps(page, proxy)));

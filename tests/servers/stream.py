@@ -17,7 +17,7 @@ import struct
 import tempfile
 from urllib.parse import quote
 
-from server import (LATE, Server, Skip, ask, browse, equal, expect, main, program, run, test,
+from server import (Server, Skip, ask, browse, equal, expect, main, measured, program, run, test,
                     together)
 
 MIB = 1 << 20
@@ -363,8 +363,7 @@ def drain(server, target):
 
 @test
 def memory_stays_what_it_was_whatever_the_size():
-    options = os.environ.get('ASAN_OPTIONS', '') + ':quarantine_size_mb=1'
-    with serving(environment={'ASAN_OPTIONS': options}) as (server, folder):
+    with serving(environment=measured()) as (server, folder):
         equal(pour(server, 'small', 4), 201)
         equal(drain(server, '/files/small'), 4 * MIB)
         before = server.memory_peak()
@@ -465,8 +464,10 @@ def write_sound(path, seconds):
 def a_browser_sends_plays_seeks_and_deletes_by_keyboard_alone():
     with serving('--file-max', '64') as (server, folder):
         write_sound(folder + '/silence.wav', 300)
+        os.utime(folder + '/silence.wav', (1000, 1000))  # the newest is listed first
         with tempfile.TemporaryDirectory() as outer:
-            for name, size in (('video & <b>.txt', 3 * MIB), ('too large.bin', 65 * MIB)):
+            for name, size in (('video & <b>.txt', 3 * MIB), ('large.bin', 60 * MIB),
+                               ('too large.bin', 65 * MIB)):
                 with open(os.path.join(outer, name), 'wb') as file:
                     file.truncate(size)
             browse('stream.js', server.url, outer)

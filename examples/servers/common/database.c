@@ -10,7 +10,9 @@
 #include "database.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -82,13 +84,19 @@ static int execute(struct database_connection *connection, const char *text)
 
 /* --- a job --- */
 
+/* SQLite counts in an int; the most of that, 24 days, stands for longer times and for no limit. */
+static int busy_ms(uint64_t ns)
+{
+    return ns / LOOP_MS < INT_MAX ? (int)(ns / LOOP_MS) : INT_MAX;
+}
+
 /* What is left of its patience, for SQLite to wait; the first look at the lock costs nothing. */
 static int wait_ms(uint64_t due_ns)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * LOOP_SEC + (uint64_t)now.tv_nsec;
-    return due_ns > now_ns ? (int)((due_ns - now_ns) / LOOP_MS) : 0;
+    return due_ns > now_ns ? busy_ms(due_ns - now_ns) : 0;
 }
 
 /* On a thread of the pool. */
@@ -176,7 +184,9 @@ int database_run(struct database *database, struct database_job *job)
 {
     bool alone = database->lane_count == 1;
     struct database_queue *queue = job->writes || alone ? &database->writes : &database->reads;
-    job->due_ns = loop_now(database->loop) + database->patience_ns;
+    uint64_t now_ns = loop_now(database->loop);
+    bool limited = database->patience_ns < LOOP_NEVER - now_ns;
+    job->due_ns = limited ? now_ns + database->patience_ns : LOOP_NEVER;
     struct database_lane *lane = free_lane(database, queue);
     if (lane && queue->count == 0)
         return begin(lane, job);
@@ -188,6 +198,17 @@ int database_run(struct database *database, struct database_job *job)
 
 /* --- its life --- */
 
+int database_read_patience(const char *ms, bool patient, uint64_t *patience_ns)
+{
+    *patience_ns = patient ? LOOP_NEVER : 2 * LOOP_SEC;
+    if (!ms)
+        return 0;
+    char *end;
+    unsigned long long number = strtoull(ms, &end, 10);
+    *patience_ns = number < LOOP_NEVER / LOOP_MS ? number * LOOP_MS : LOOP_NEVER;
+    return *ms < '0' || *ms > '9' || *end != '\0' ? -EINVAL : 0;
+}
+
 static int open_connection(struct database_lane *lane, const char *path)
 {
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -195,7 +216,7 @@ static int open_connection(struct database_lane *lane, const char *path)
     int code = sqlite3_open_v2(path, &connection->sqlite, flags, NULL);
     if (code != SQLITE_OK)
         return errno_of(code);
-    sqlite3_busy_timeout(connection->sqlite, (int)(lane->database->patience_ns / LOOP_MS));
+    sqlite3_busy_timeout(connection->sqlite, busy_ms(lane->database->patience_ns));
     return execute(connection, "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF");
 }
 

@@ -8,9 +8,9 @@
  * a connection per request they would, each asleep in SQLite until the lock is free. A database in
  * memory belongs to one connection, which then does all.
  *
- * Nothing waits for ever: a job has patience_ns from its submission, in the queue and for a lock
- * that another process holds, and fails with -EBUSY behind it; where DATABASE_QUEUE jobs wait, one
- * more is refused. For whoever asks that is "503, try again later".
+ * Nothing waits for ever, unless it is told to: a job has patience_ns from its submission, in the
+ * queue and for a lock that another process holds, and fails with -EBUSY behind it; where
+ * DATABASE_QUEUE jobs wait, one more is refused. For whoever asks that is "503, try again later".
  *
  * SPDX-License-Identifier: MIT */
 #ifndef DATABASE_H
@@ -80,8 +80,12 @@ struct database_options {
     const char *path;   /* ":memory:", or a file, made if it is missing, for its owner alone */
     const char *schema; /* run once: CREATE TABLE IF NOT EXISTS … */
     const char *const *texts; /* of the statements, by number; ended by NULL */
-    uint64_t patience_ns;
+    uint64_t patience_ns;     /* LOOP_NEVER: a job waits for as long as it takes */
 };
+
+/* What --patience MS says. NULL, it was not given: 2 seconds, or, if the server is patient, without
+ * a limit. Errors: -EINVAL. */
+int database_read_patience(const char *ms, bool patient, uint64_t *patience_ns);
 
 /* Opens it, which may block: before the loop runs. All zero but what is in options. On failure
  * (negative errno) a sentence has been written to standard error. */

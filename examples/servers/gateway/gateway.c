@@ -48,11 +48,7 @@ static struct gateway {
     bool round_robin, trust;
     const char *names[UPSTREAMS_MAX + 1];
     unsigned name_count;
-} gateway = {.health = "/health",
-             .check_ms = "1000",
-             .connect_ms = "1000",
-             .first_byte_ms = "10000",
-             .total_ms = "300000"};
+} gateway = {.health = "/health", .check_ms = "1000"};
 
 static int start(struct relay *relay);
 
@@ -286,19 +282,30 @@ static int read_ms(const char *text, uint64_t *ns)
     return *text < '0' || *text > '9' || *end != '\0' || ms == 0 || ms > 86400000 ? -EINVAL : 0;
 }
 
+/* An option that is not given has its usual value, or no limit if nobody is put out. */
+static int read_limit(const char *text, uint64_t usual_ns, uint64_t *ns)
+{
+    *ns = gateway.serve.patient ? LOOP_NEVER : usual_ns;
+    return text ? read_ms(text, ns) : 0;
+}
+
 static int read_times(struct upstreams_options *options)
 {
+    struct loop_http_client_options *client = &options->client;
+    if (gateway.serve.patient)
+        client->idle_ns = client->stall_ns = options->probe_ns = LOOP_NEVER;
     int error = read_ms(gateway.check_ms, &options->probe_every_ns);
     if (error == 0)
-        error = read_ms(gateway.connect_ms, &options->client.connect_ns);
+        error = read_limit(gateway.connect_ms, LOOP_SEC, &client->connect_ns);
     if (error == 0)
-        error = read_ms(gateway.first_byte_ms, &options->client.head_ns);
-    return error == 0 ? read_ms(gateway.total_ms, &gateway.total_ns) : error;
+        error = read_limit(gateway.first_byte_ms, 10 * LOOP_SEC, &client->head_ns);
+    return error == 0 ? read_limit(gateway.total_ms, 300 * LOOP_SEC, &gateway.total_ns) : error;
 }
 
 static int open_upstreams(struct serve *serve)
 {
     struct upstreams_options options = {.health = gateway.health,
+                                        .probe_ns = LOOP_SEC,
                                         .round_robin = gateway.round_robin,
                                         .client.origin_connections = CONNECTIONS,
                                         .client.connections = CONNECTIONS,

@@ -13,8 +13,6 @@
 
 enum { FAILURES_MAX = 3, BAD_PROBES_MAX = 2, PROBE_BYTES = 64 * 1024 };
 
-static const uint64_t probe_ns = LOOP_SEC; /* that a probe may take */
-
 const char *upstream_state_name(const struct upstream *upstream)
 {
     static const char *const names[] = {"up", "down", "trying"};
@@ -111,7 +109,7 @@ static void probe(struct upstream *upstream)
                                                 .redirects = -1,
                                                 .collect = true,
                                                 .body_bytes = PROBE_BYTES,
-                                                .total_ns = probe_ns,
+                                                .total_ns = options->probe_ns,
                                                 .on_end = on_probed};
     upstream->probe.data = upstream;
     if (loop_http_call_start(&upstream->prober, &upstream->probe, &call) == 0)
@@ -154,12 +152,17 @@ int upstreams_add(struct upstreams *all, const char *name)
         return -EINVAL;
     if (all->count == UPSTREAMS_MAX)
         return -E2BIG;
+    /* Its probes end by their own limit. */
+    const struct loop_http_client_options prober = {.connect_ns = LOOP_NEVER,
+                                                    .head_ns = LOOP_NEVER,
+                                                    .stall_ns = LOOP_NEVER,
+                                                    .idle_ns = all->options.client.idle_ns};
     struct upstream *upstream = &all->list[all->count];
     *upstream = (struct upstream){.all = all};
     strcpy(upstream->name, name);
     int error = loop_http_client_init(all->loop, &upstream->client, &all->options.client);
     if (error == 0)
-        error = loop_http_client_init(all->loop, &upstream->prober, NULL);
+        error = loop_http_client_init(all->loop, &upstream->prober, &prober);
     all->count += error == 0;
     return error;
 }

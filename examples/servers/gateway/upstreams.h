@@ -45,6 +45,7 @@ struct upstream {
 struct upstreams_options {
     const char *health;      /* the path that is probed */
     uint64_t probe_every_ns; /* but never two at once */
+    uint64_t probe_ns;       /* that one may take */
     bool round_robin;        /* in place of: who has the fewest requests */
     struct loop_http_client_options client;
 };

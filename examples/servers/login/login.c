@@ -45,7 +45,7 @@ static struct login {
     struct database database;
     struct limit addresses, accounts;
     unsigned checks;
-    const char *path, *nobody;
+    const char *path, *patience_ms, *nobody;
 } login = {.path = "login.db",
            .addresses = {.each_ns = 15 * LOOP_SEC, .burst = 30},
            .accounts = {.each_ns = 60 * LOOP_SEC, .burst = 5}};
@@ -426,11 +426,13 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
 
 static int open_login(struct serve *serve)
 {
-    const struct database_options options = {.path = login.path,
-                                             .schema = user_schema,
-                                             .texts = user_statements,
-                                             .patience_ns = 2 * LOOP_SEC};
-    int error = secret_init();
+    struct database_options options = {.path = login.path,
+                                       .schema = user_schema,
+                                       .texts = user_statements};
+    int error = database_read_patience(login.patience_ms, serve->patient, &options.patience_ns);
+    if (error < 0)
+        return serve_complain("--patience", error), error;
+    error = secret_init();
     if (error == 0)
         error = add_routes(&login.router);
     return error < 0 ? error : database_open(&serve->loop, &login.database, &options);
@@ -447,6 +449,8 @@ int main(int argc, char **argv)
 {
     static const struct serve_option options[] = {
         {"database", "FILE", "users and sessions, made if missing (login.db)", &login.path, NULL},
+        {"patience", "MS", "how long a request waits for the database (2000)", &login.patience_ms,
+         NULL},
         {"add-user", "NAME", "asks for a password, adds the user, and ends", &login.nobody, NULL},
         {0}};
     if (add_user_asked(argc, argv))

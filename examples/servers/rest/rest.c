@@ -29,7 +29,7 @@ static struct rest {
     struct loop_http_router router;
     struct database database;
     const char *path, *patience_ms;
-} rest = {.path = ":memory:", .patience_ms = "2000"};
+} rest = {.path = ":memory:"};
 
 struct ask {
     struct note_job note;
@@ -374,16 +374,14 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
 
 static int open_rest(struct serve *serve)
 {
-    const struct database_options options = {
-        .path = rest.path,
-        .schema = note_schema,
-        .texts = note_statements,
-        .patience_ns = strtoull(rest.patience_ms, NULL, 10) * LOOP_MS,
-    };
-    if (strspn(rest.patience_ms, "0123456789") != strlen(rest.patience_ms))
-        return serve_complain("--patience", -EINVAL);
+    struct database_options options = {.path = rest.path,
+                                       .schema = note_schema,
+                                       .texts = note_statements};
+    int error = database_read_patience(rest.patience_ms, serve->patient, &options.patience_ns);
+    if (error < 0)
+        return serve_complain("--patience", error), error;
     json_object_seed(0); /* before there are threads */
-    int error = add_routes(&rest.router);
+    error = add_routes(&rest.router);
     return error < 0 ? error : database_open(&serve->loop, &rest.database, &options);
 }
 
