@@ -205,6 +205,19 @@ static void headers_go_as_they_are(void **state)
     run("/head", "0 200 DELETE /head accept=text/plain, */* x-a= x-a=twice");
 }
 
+static void a_value_may_have_a_tab_and_codings_are_the_program_s(void **state)
+{
+    static const struct loop_http_header headers[] = {{"X-A", "a\tb"},
+                                                      {"Accept-Encoding", "identity"},
+                                                      {NULL, NULL}};
+    static const struct loop_http_header bad[] = {{"X-A", "a\x7f"}, {NULL, NULL}};
+    (void)state;
+    fixture.options.headers = bad;
+    assert_int_equal(-EINVAL, start("/head"));
+    fixture.options.headers = headers;
+    run("/head", "0 200 GET /head x-a=a\tb accept-encoding=identity");
+}
+
 static void an_answer_that_says_no_is_an_answer(void **state)
 {
     (void)state;
@@ -658,6 +671,65 @@ static void options_that_contradict_each_other_are_refused(void **state)
     assert_int_equal(0, fixture.client.stats.calls);
 }
 
+/* "http://host?query" asks for "/". */
+static void a_url_may_have_no_path(void **state)
+{
+    (void)state;
+    fixture.server.options.on_request = send_back_the_head;
+    run("", "0 200 GET /");
+}
+
+static void on_host(struct loop_http_request *req, struct loop_http_response *res)
+{
+    loop_http_end_text(res, loop_http_header(req, "host"));
+}
+
+static void an_address_of_ip6_stays_in_its_brackets(void **state)
+{
+    char text[64], words[64];
+    unsigned port = loop_http_server_port(&fixture.server);
+    (void)state;
+    if (loop_http_listen(&fixture.server, "::1", (uint16_t)port, 0) == -EADDRNOTAVAIL)
+        skip();
+    fixture.server.options.on_request = on_host;
+    snprintf(text, sizeof(text), "HTTP://[::1]:%u/", port);
+    snprintf(words, sizeof(words), "0 200 [::1]:%u", port);
+    fixture.options.url = text;
+    assert_int_equal(0, loop_http_call_start(&fixture.client, &fixture.call, &fixture.options));
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_said(words);
+}
+
+static void rest_again(struct loop_http_call *call)
+{
+    for (int i = 0; i < 2; i++) {
+        loop_http_call_pause(call);
+        loop_http_call_resume(call);
+    }
+    loop_http_call_resume(call);
+}
+
+static void a_rest_that_is_over_at_once_changes_nothing(void **state)
+{
+    (void)state;
+    fixture.options.on_head = rest_again;
+    run("/head", "0 200 GET /head");
+}
+
+static void a_stream_of_nothing_with_a_size_is_refused(void **state)
+{
+    (void)state;
+    fixture.options.streamed = true;
+    fixture.options.method = "POST";
+    assert_int_equal(0, start("/echo"));
+    assert_int_equal(-EINVAL, loop_http_call_write(&fixture.call, NULL, 1));
+    assert_int_equal(0, loop_http_call_write(&fixture.call, NULL, 0));
+    assert_int_equal(-EINVAL, loop_http_call_end(&fixture.call, NULL, 1));
+    assert_int_equal(0, loop_http_call_end(&fixture.call, "end", 3));
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_said("0 200 end");
+}
+
 static void a_call_that_is_over_can_be_asked_nothing(void **state)
 {
     (void)state;
@@ -669,43 +741,49 @@ static void a_call_that_is_over_can_be_asked_nothing(void **state)
     assert_int_equal(-ECANCELED, start("/head"));
 }
 
+#define ONE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+static const struct CMUnitTest tests[] = {
+    ONE(a_whole_body_is_got_in_one_line),
+    ONE(the_target_is_the_path_and_the_query),
+    ONE(headers_go_as_they_are),
+    ONE(a_value_may_have_a_tab_and_codings_are_the_program_s),
+    ONE(an_answer_that_says_no_is_an_answer),
+    ONE(a_response_to_head_has_no_body_but_its_size),
+    ONE(the_head_comes_first_then_the_body_then_the_end),
+    ONE(trailers_are_told_at_the_end),
+    ONE(a_call_may_be_started_again_in_its_end),
+    ONE(what_a_call_points_to_may_go_once_it_is_started),
+    ONE(a_body_from_memory_arrives_whole),
+    ONE(a_body_waits_for_the_server_to_want_it),
+    ONE(a_server_that_does_not_want_it_does_not_get_it),
+    ONE(a_body_is_streamed_in_chunks),
+    ONE(a_body_is_streamed_with_its_length),
+    ONE(a_body_is_streamed_when_the_server_wants_it),
+    ONE(a_body_is_streamed_to_an_open_connection),
+    ONE(an_empty_stream_is_an_empty_body),
+    ONE(a_stream_is_held_to_what_was_announced),
+    ONE(what_waits_of_a_stream_is_limited),
+    ONE(only_a_stream_is_written_to),
+    ONE(a_paused_call_gets_nothing_and_then_the_rest),
+    ONE(a_paused_call_is_not_overrun_by_what_is_unpacked),
+    ONE(a_paused_server_has_to_wait),
+    ONE(a_body_within_the_limit_is_collected),
+    ONE(one_byte_more_than_the_limit_is_too_much),
+    ONE(what_is_collected_is_limited_without_being_asked),
+    ONE(the_limit_is_on_what_is_unpacked),
+    ONE(what_is_packed_stays_packed_if_nobody_asks),
+    ONE(what_is_no_url_of_http_is_refused),
+    ONE(headers_that_would_be_others_are_refused),
+    ONE(more_headers_than_any_server_takes_are_refused),
+    ONE(options_that_contradict_each_other_are_refused),
+    ONE(a_url_may_have_no_path),
+    ONE(an_address_of_ip6_stays_in_its_brackets),
+    ONE(a_rest_that_is_over_at_once_changes_nothing),
+    ONE(a_stream_of_nothing_with_a_size_is_refused),
+    ONE(a_call_that_is_over_can_be_asked_nothing),
+};
+
 int main(void)
 {
-#define ONE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-    const struct CMUnitTest tests[] = {
-        ONE(a_whole_body_is_got_in_one_line),
-        ONE(the_target_is_the_path_and_the_query),
-        ONE(headers_go_as_they_are),
-        ONE(an_answer_that_says_no_is_an_answer),
-        ONE(a_response_to_head_has_no_body_but_its_size),
-        ONE(the_head_comes_first_then_the_body_then_the_end),
-        ONE(trailers_are_told_at_the_end),
-        ONE(a_call_may_be_started_again_in_its_end),
-        ONE(what_a_call_points_to_may_go_once_it_is_started),
-        ONE(a_body_from_memory_arrives_whole),
-        ONE(a_body_waits_for_the_server_to_want_it),
-        ONE(a_server_that_does_not_want_it_does_not_get_it),
-        ONE(a_body_is_streamed_in_chunks),
-        ONE(a_body_is_streamed_with_its_length),
-        ONE(a_body_is_streamed_when_the_server_wants_it),
-        ONE(a_body_is_streamed_to_an_open_connection),
-        ONE(an_empty_stream_is_an_empty_body),
-        ONE(a_stream_is_held_to_what_was_announced),
-        ONE(what_waits_of_a_stream_is_limited),
-        ONE(only_a_stream_is_written_to),
-        ONE(a_paused_call_gets_nothing_and_then_the_rest),
-        ONE(a_paused_call_is_not_overrun_by_what_is_unpacked),
-        ONE(a_paused_server_has_to_wait),
-        ONE(a_body_within_the_limit_is_collected),
-        ONE(one_byte_more_than_the_limit_is_too_much),
-        ONE(what_is_collected_is_limited_without_being_asked),
-        ONE(the_limit_is_on_what_is_unpacked),
-        ONE(what_is_packed_stays_packed_if_nobody_asks),
-        ONE(what_is_no_url_of_http_is_refused),
-        ONE(headers_that_would_be_others_are_refused),
-        ONE(more_headers_than_any_server_takes_are_refused),
-        ONE(options_that_contradict_each_other_are_refused),
-        ONE(a_call_that_is_over_can_be_asked_nothing),
-    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

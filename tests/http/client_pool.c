@@ -109,15 +109,25 @@ static void on_peer_gone(struct peer *peer)
 
 /* --- */
 
-static int set_up(void **state)
+static int set_up_with(void **state, int (*set_up_loop)(void **state))
 {
-    if (setup_real(state) != 0)
+    if (set_up_loop(state) != 0)
         return -1;
     memset(&fixture, 0, sizeof(fixture));
     fixture.loop = *state;
     fixture.ask = (struct loop_http_call_options){.collect = true, .on_end = on_end};
     scripted_begin(*state, answer);
     return 0;
+}
+
+static int set_up(void **state)
+{
+    return set_up_with(state, setup_real);
+}
+
+static int set_up_virtual(void **state)
+{
+    return set_up_with(state, setup_virtual);
 }
 
 static int tear_down(void **state)
@@ -469,6 +479,106 @@ static void on_one_of_many(struct loop_http_call *call, int status)
     }
 }
 
+/* Nor is it taken for the answer to the next, if it comes when all is quiet. */
+static void what_comes_on_a_kept_connection_closes_it(void **state)
+{
+    (void)state;
+    scripted.on_end = on_peer_gone;
+    begin();
+    assert_int_equal(0, start(0, "/"));
+    run_until_over(0);
+    settle();
+    assert_int_equal(1, fixture.client.stats.idle);
+    peer_send(&scripted.peers[0], ANSWER);
+    settle();
+    assert_int_equal(0, fixture.client.stats.idle);
+    assert_int_equal(0, fixture.client.stats.connections);
+    assert_said("0:200 peer 0 gone");
+}
+
+/* Whoever was to be sent again goes before all who came later. */
+static void what_is_sent_again_keeps_its_turn(void **state)
+{
+    (void)state;
+    fixture.options.origin_connections = 2;
+    scripted.on_request = keep_waiting;
+    begin();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(0, start(i, "/"));
+    while (fixture.waits < 2)
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
+    for (int i = 0; i < 2; i++)
+        answer(fixture.waiting[i]);
+    run_until_over(0);
+    run_until_over(1);
+    settle();
+    said();
+    scripted.on_request = answer_once;
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(0, start(i, "/"));
+    while (fixture.client.stats.active > 0)
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
+    assert_true(fixture.client.stats.retried >= 2);
+    const char *words = said();
+    assert_true(strstr(words, "0:200") < strstr(words, "2:200"));
+    assert_true(strstr(words, "1:200") < strstr(words, "3:200"));
+    assert_non_null(strstr(words, "5:200"));
+}
+
+static void on_pass(struct loop_timer *timer)
+{
+    (void)timer;
+}
+
+static void pass(uint64_t ns)
+{
+    struct loop_timer timer;
+    loop_timer_init(fixture.loop, &timer);
+    assert_int_equal(0, loop_timer_start(&timer, ns, 0, on_pass));
+    while (loop_is_active(&timer.handle))
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
+}
+
+/* By a clock that jumps. The one that was used last has its time, too. */
+static void each_is_closed_when_its_own_time_is_over(void **state)
+{
+    (void)state;
+    fixture.options.idle_ns = 4 * LOOP_SEC;
+    scripted.on_request = keep_waiting;
+    scripted.on_end = on_peer_gone;
+    begin();
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(0, start(i, "/"));
+    while (fixture.waits < 2)
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
+    answer(fixture.waiting[0]);
+    pass(2 * LOOP_SEC);
+    answer(fixture.waiting[1]);
+    pass(LOOP_SEC);
+    assert_int_equal(2, fixture.client.stats.idle);
+    pass(2 * LOOP_SEC);
+    assert_int_equal(1, fixture.client.stats.idle);
+    pass(2 * LOOP_SEC);
+    assert_int_equal(0, fixture.client.stats.idle);
+    assert_said("0:200 1:200 peer 0 gone peer 1 gone");
+}
+
+/* The kernel knows it, though nobody has been told yet. */
+static void a_kept_connection_that_was_reset_is_not_used(void **state)
+{
+    (void)state;
+    begin();
+    assert_int_equal(0, start(0, "/"));
+    run_until_over(0);
+    settle();
+    peer_reset(&scripted.peers[0]);
+    assert_int_equal(0, start(1, "/"));
+    run_until_over(1);
+    assert_said("0:200 1:200");
+    assert_int_equal(0, fixture.client.stats.reused);
+    assert_int_equal(0, fixture.client.stats.retried);
+}
+
 static void ten_thousand_calls_take_ten_connections(void **state)
 {
     const struct loop_http_options options = {.on_request = on_request};
@@ -511,6 +621,11 @@ int main(void)
         ONE(a_stream_that_has_begun_is_not_sent_again),
         ONE(a_stream_that_has_not_is),
         ONE(an_answer_that_nobody_asked_for_is_nobody_s),
+        ONE(what_comes_on_a_kept_connection_closes_it),
+        ONE(what_is_sent_again_keeps_its_turn),
+        cmocka_unit_test_setup_teardown(each_is_closed_when_its_own_time_is_over, set_up_virtual,
+                                        tear_down),
+        ONE(a_kept_connection_that_was_reset_is_not_used),
         ONE(ten_thousand_calls_take_ten_connections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

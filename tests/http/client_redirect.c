@@ -233,6 +233,8 @@ static void what_cannot_be_followed_is_the_response(void **state)
     fixture.ask.redirects = -1;
     get("/302//there", "OK:302");
     assert_int_equal(0, fixture.call.redirects);
+    get("/302/ws%3A//127.0.0.1/", "OK:302");
+    get("/302/WS%3A//127.0.0.1/", "OK:302");
 }
 
 static void there_is_a_limit(void **state)

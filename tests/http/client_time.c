@@ -395,6 +395,40 @@ static void a_server_that_does_not_know_expect_gets_the_body_after_a_second(void
     assert_said("OK:200:0");
 }
 
+static void nothing_of_it_need_have_an_end(void **state)
+{
+    (void)state;
+    struct loop_http_client_options *options = &fixture.client.options;
+    options->head_ns = options->stall_ns = options->connect_ns = options->idle_ns = LOOP_NEVER;
+    scripted.on_request = answer;
+    start();
+    assert_int_equal(0, loop_http_call_deadline(&fixture.call, LOOP_NEVER));
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_said("OK:200:0");
+}
+
+static void on_room(struct loop_http_call *call)
+{
+    say("room");
+    assert_int_equal(0, loop_http_call_cancel(call));
+}
+
+/* All that was held back goes, and whoever was told to wait is told that it has gone. */
+static void a_stream_may_be_cancelled_when_its_second_is_over(void **state)
+{
+    static char big[LOOP_WRITE_HIGH + 1000];
+    (void)state;
+    fixture.ask.method = "PUT";
+    fixture.ask.streamed = true;
+    fixture.ask.expect_continue = true;
+    fixture.ask.on_drain = on_room;
+    start();
+    assert_int_equal(1, loop_http_call_write(&fixture.call, big, sizeof(big)));
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_int_equal(1, passed_s());
+    assert_said("room ECANCELED:0:0");
+}
+
 int main(void)
 {
 #define REAL(name)    cmocka_unit_test_setup_teardown(name, set_up_real, tear_down)
@@ -416,6 +450,8 @@ int main(void)
         VIRTUAL(a_slow_program_does_not_wait_for_the_server),
         VIRTUAL(nor_does_one_whose_answer_has_begun),
         VIRTUAL(a_server_that_does_not_know_expect_gets_the_body_after_a_second),
+        VIRTUAL(nothing_of_it_need_have_an_end),
+        VIRTUAL(a_stream_may_be_cancelled_when_its_second_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

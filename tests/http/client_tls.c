@@ -141,6 +141,27 @@ static void https_is_http_by_tls(void **state)
     get(url("http", "localhost", "/"), "OK:200:plain");
 }
 
+/* So much that the program would be told to wait, if it had more to give. */
+static void a_long_head_waits_for_the_handshake(void **state)
+{
+    static char value[65000], path[8000];
+    const struct loop_http_header headers[] = {{"X-Long", value}, {NULL, NULL}};
+    char *where = malloc(sizeof(path) + 100);
+    (void)state;
+    memset(value, 'v', sizeof(value) - 1);
+    memset(path, 'p', sizeof(path) - 1);
+    snprintf(where, sizeof(path) + 100, "%s%s", url("https", "localhost", "/"), path);
+    fixture.ask.headers = headers;
+    fixture.ask.url = where;
+    assert_int_equal(0, loop_http_call_start(&fixture.client, &fixture.call, &fixture.ask));
+    while (fixture.call.fetch)
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
+    free(where);
+    said(); /* that it is too long, or that the server has gone in the midst of it */
+    assert_int_equal(1, fixture.server.stats.responses[4]);
+    assert_int_equal(0, fixture.requests);
+}
+
 static void connections_are_kept(void **state)
 {
     (void)state;
@@ -297,6 +318,7 @@ int main(void)
 #define ONE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         ONE(https_is_http_by_tls),
+        ONE(a_long_head_waits_for_the_handshake),
         ONE(connections_are_kept),
         ONE(bodies_arrive_whole_both_ways),
         ONE(the_name_must_be_the_host_s),

@@ -205,6 +205,18 @@ static void the_head_keeps_everybody_from_touching_the_stream(void **state)
     end();
 }
 
+static void silence_may_be_left_as_it_is(void **state)
+{
+    begin(state, (struct loop_http_events_options){.quiet_ns = LOOP_NEVER}, false);
+    int fd = subscribe("");
+    read_until(fd, "\n\n\r\n");
+    assert_int_equal(0, loop_http_publish_text(&fixture.events, NULL, NULL));
+    read_until(fd, "data: \n\n\r\n");
+    assert_false(loop_is_active(&fixture.events.quiet.handle));
+    close(fd);
+    end();
+}
+
 static void each_line_of_the_data_is_a_line_of_its_own(void **state)
 {
     static const struct {
@@ -379,14 +391,15 @@ static void ids_are_made_that_no_other_run_makes(void **state)
     end();
 }
 
-/* Far more than a link takes at once: it comes piece by piece, and nothing is lost. */
+/* More than a link and the kernel take at once: it comes piece by piece, and nothing is lost. */
 static void a_long_replay_goes_at_the_pace_of_its_reader(void **state)
 {
-    static char data[10000];
+    enum { COUNT = 160 };
+    static char data[100000];
     memset(data, 'x', sizeof(data) - 1);
-    begin(state, (struct loop_http_events_options){.keep_bytes = 1024 * 1024}, false);
+    begin(state, (struct loop_http_events_options){.keep_bytes = 20 * 1024 * 1024}, false);
     publish("start", "0");
-    for (int i = 0; i < 90; i++)
+    for (int i = 0; i < COUNT; i++)
         publish("x", data);
     publish("end", "the end");
     int fd = dial(4096);
@@ -399,11 +412,71 @@ static void a_long_replay_goes_at_the_pace_of_its_reader(void **state)
     size_t count = 0;
     for (const char *at = text; (at = strstr(at, "id: x\n")); at++)
         count++;
-    assert_int_equal(90, count);
+    assert_int_equal(COUNT, count);
     assert_true(strstr(text, "data: the end\n") < strstr(text, "data: and on\n"));
     publish("live", "really");
     read_until(fd, "data: really\n\n\r\n");
     assert_int_equal(0, fixture.events.cut_off);
+    close(fd);
+    end();
+}
+
+/* What it still misses is more than its link takes, and is forgotten in the meantime. */
+static void who_cannot_catch_up_when_its_connection_breaks_is_forgotten(void **state)
+{
+    static char data[100000];
+    memset(data, 'x', sizeof(data) - 1);
+    begin(state, (struct loop_http_events_options){.keep_bytes = 20 * 1024 * 1024}, false);
+    publish("start", "0");
+    for (int i = 0; i < 160; i++)
+        publish("x", data);
+    int fd = dial(4096);
+    ask(fd, "GET", "last-event-id: start\r\n");
+    while (fixture.events.count == 0)
+        turn();
+    close(fd);
+    while (fixture.events.count > 0)
+        turn();
+    assert_int_equal(0, fixture.events.cut_off);
+    end();
+}
+
+static void on_begun(struct loop_http_request *req, struct loop_http_response *res)
+{
+    (void)req;
+    loop_http_write(res, "begun", 5);
+    fixture.subscribed = loop_http_subscribe(&fixture.events, res);
+}
+
+static void a_response_that_has_begun_becomes_no_stream(void **state)
+{
+    begin(state, (struct loop_http_events_options){0}, false);
+    fixture.server.options.on_request = on_begun;
+    int fd = dial(0);
+    ask(fd, "GET", "");
+    read_until(fd, NULL);
+    assert_int_equal(-EALREADY, fixture.subscribed);
+    assert_int_equal(0, fixture.events.count);
+    close(fd);
+    end();
+}
+
+static void on_last(struct loop_http_request *req, struct loop_http_response *res)
+{
+    loop_http_server_close(req->server, LOOP_NEVER, on_closed);
+    fixture.subscribed = loop_http_subscribe(&fixture.events, res);
+}
+
+/* It would only be ended at once. */
+static void a_server_that_closes_takes_no_subscriber(void **state)
+{
+    begin(state, (struct loop_http_events_options){0}, false);
+    fixture.server.options.on_request = on_last;
+    int fd = dial(0);
+    ask(fd, "GET", "");
+    read_until(fd, NULL);
+    assert_int_equal(-EPIPE, fixture.subscribed);
+    assert_non_null(strstr(text, " 503 "));
     close(fd);
     end();
 }
@@ -782,6 +855,10 @@ int main(void)
         real_test(the_memory_holds_so_many_bytes),
         real_test(ids_are_made_that_no_other_run_makes),
         real_test(a_long_replay_goes_at_the_pace_of_its_reader),
+        real_test(who_cannot_catch_up_when_its_connection_breaks_is_forgotten),
+        real_test(a_response_that_has_begun_becomes_no_stream),
+        real_test(a_server_that_closes_takes_no_subscriber),
+        virtual_test(silence_may_be_left_as_it_is),
         real_test(a_slow_subscriber_is_cut_off_and_finds_the_rest),
         real_test(who_is_overtaken_by_the_memory_is_cut_off),
         real_test(a_subscriber_that_goes_is_forgotten),

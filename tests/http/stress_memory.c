@@ -292,10 +292,20 @@ static void while_a_response_comes_from_a_stream(void **state)
 
 static int descriptors;
 
+static void *resize(void *context, void *memory, size_t size)
+{
+    (void)context;
+    if (size > 0)
+        return __real_realloc(memory, size);
+    __real_free(memory);
+    return NULL;
+}
+
 static int setup_own(void **state)
 {
     static struct loop own;
-    const struct loop_options options = {.clock = LOOP_CLOCK_VIRTUAL};
+    const struct loop_options options = {.clock = LOOP_CLOCK_VIRTUAL,
+                                         .allocator = {.resize = resize}};
     descriptors = open_descriptors();
     *state = &own;
     return loop_init(&own, &options);

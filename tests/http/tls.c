@@ -347,6 +347,7 @@ static void both_ends_learn_what_was_agreed_on(void **state)
     assert_int_equal(-ENOENT, loop_tls_peer_name(&client.tls, 2, name, sizeof(name)));
     assert_int_equal(-ENAMETOOLONG, loop_tls_peer_name(&client.tls, 0, name, 9));
     assert_int_equal(-ENAMETOOLONG, loop_tls_peer_name(&client.tls, 1, name, 9));
+    assert_int_equal(-ENAMETOOLONG, loop_tls_peer_subject(&client.tls, name, 1));
     assert_int_equal(0, loop_tls_peer_subject(&client.tls, name, sizeof(name)));
     assert_string_equal("CN=localhost", name);
     assert_int_equal(-ENOENT, loop_tls_peer_subject(&server.tls, name, sizeof(name)));
@@ -481,6 +482,8 @@ static void a_server_shows_the_certificate_of_the_host_that_is_asked_for(void **
     shown(*state, "two.one.wild.example", "localhost");
     shown(*state, "wild.example", "localhost");
     shown(*state, "unknown.example", "localhost");
+    shown(*state, "unknown", "localhost");
+    shown(*state, ".wild.example", "localhost");
     shown(*state, NULL, "localhost");
 }
 
@@ -1065,6 +1068,24 @@ static void misuse_is_an_error(void **state)
     finish_both(*state);
 }
 
+static void who_is_not_there_can_be_asked_nothing(void **state)
+{
+    struct loop_tls nobody = {.data = NULL};
+    char name[8];
+    (void)state;
+    assert_int_equal(-EINVAL, loop_tls_write(NULL, "x", 1));
+    assert_int_equal(-EINVAL, loop_tls_read_start(NULL, on_read));
+    assert_int_equal(-EINVAL, loop_tls_set_marks(NULL, 0, 0, 0, NULL));
+    assert_int_equal(-EINVAL, loop_tls_set_marks(&nobody, 0, 0, 0, NULL));
+    loop_tls_read_stop(NULL);
+    loop_tls_read_stop(&nobody);
+    assert_int_equal(-ENOENT, loop_tls_peer_name(NULL, 0, name, sizeof(name)));
+    assert_int_equal(-ENOENT, loop_tls_peer_name(&nobody, 0, name, sizeof(name)));
+    assert_int_equal(-EINVAL, loop_tls_peer_name(&nobody, 0, NULL, 0));
+    assert_int_equal(-ENOENT, loop_tls_peer_subject(NULL, name, sizeof(name)));
+    assert_int_equal(-EINVAL, loop_tls_peer_subject(&nobody, NULL, 0));
+}
+
 static void bad(struct loop_tls_options options, int error, const char *words)
 {
     char why[200] = "";
@@ -1095,6 +1116,19 @@ static void options_that_make_no_sense_are_refused(void **state)
     bad(options, -EINVAL, "key.pem: ");
 }
 
+static void what_is_left_out_is_refused(void **state)
+{
+    char why[8] = "";
+    struct loop_tls_options options = server_options();
+    (void)state;
+    options.host_count = 1;
+    bad(options, -EINVAL, "a name and a certificate");
+    options.hosts = &(struct loop_tls_host){.name = "a"};
+    bad(options, -EINVAL, "a name and a certificate");
+    assert_int_equal(-EINVAL, loop_tls_context_new(NULL, &options, NULL, 0));
+    assert_int_equal(-EINVAL, loop_tls_context_new(&client_context, NULL, why, 0));
+}
+
 static void lists_that_make_no_sense_are_refused(void **state)
 {
     (void)state;
@@ -1104,6 +1138,14 @@ static void lists_that_make_no_sense_are_refused(void **state)
     bad(options, -EINVAL, "1 to 255");
     options.alpn = "";
     bad(options, -EINVAL, "1 to 255");
+    char long_name[1100];
+    memset(long_name, 'x', sizeof(long_name));
+    long_name[256] = '\0';
+    options.alpn = long_name;
+    bad(options, -EINVAL, "1 to 255");
+    long_name[256] = ',';
+    long_name[1025] = '\0';
+    bad(options, -EINVAL, "too long");
     options = server_options();
     options.min_version = 11;
     bad(options, -EINVAL, "12 or 13");
@@ -1179,8 +1221,10 @@ static const struct CMUnitTest tests[] = {
     with_contexts(a_connection_cut_anywhere_is_an_error_on_both_sides),
     with_contexts(who_writes_to_a_peer_that_has_gone_is_told),
     with_contexts(misuse_is_an_error),
+    with_contexts(who_is_not_there_can_be_asked_nothing),
     with_contexts(options_that_make_no_sense_are_refused),
     with_contexts(lists_that_make_no_sense_are_refused),
+    with_contexts(what_is_left_out_is_refused),
     with_contexts(closing_twice_panics),
 };
 

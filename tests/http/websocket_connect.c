@@ -30,6 +30,7 @@ static struct fixture {
     const char *answer;
     size_t answer_size; /* 0: that of the text */
     size_t cut;         /* the answer comes in two pieces */
+    int turns;          /* until the second */
     char reply[1024];
     size_t reply_size, sent;
     char request[2048];
@@ -77,10 +78,16 @@ static void reply(struct loop_task *task)
     (void)task;
     if (!fixture.peer_open || loop_is_closing(&fixture.peer.handle))
         return;
+    if (fixture.turns > 0) { /* in which the first is read */
+        fixture.turns--;
+        loop_immediate(fixture.loop, &fixture.task, reply);
+        return;
+    }
     bool first = fixture.sent == 0 && fixture.cut > 0 && fixture.cut < fixture.reply_size;
     size_t until = first ? fixture.cut : fixture.reply_size;
     loop_write_copy(&fixture.peer.stream, fixture.reply + fixture.sent, until - fixture.sent);
     fixture.sent = until;
+    fixture.turns = first ? 3 : 0;
     if (first)
         loop_immediate(fixture.loop, &fixture.task, reply);
 }
@@ -215,8 +222,17 @@ static void an_answer_that_proves_nothing_is_not_believed(void **state)
     run("HTTP/1.1 101 No\r\nUpgrade: websocket\r\n" ACCEPT "\r\n", "EPROTO 101");
     run("HTTP/1.1 101 No\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" ACCEPT "\r\n", "EPROTO 101");
     run("HTTP/1.1 100 Continue\r\n\r\n", "EPROTO 100");
+    run(GOOD "Content-Length: 5\r\n\r\nhello", "EPROTO");
     run("nonsense\r\n\r\n", "EPROTO");
     run("HTTP/2.0 101 No\r\n\r\n", "EPROTO");
+}
+
+static void an_extension_must_be_as_it_was_offered(void **state)
+{
+    (void)state;
+    fixture.options.deflate = true;
+    run(GOOD "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", "EPROTO 101");
+    run(GOOD "Sec-WebSocket-Extensions: other\r\n\r\n", "EPROTO 101");
 }
 
 static void a_server_may_say_no(void **state)
@@ -275,6 +291,7 @@ static void headers_that_would_be_others_are_refused(void **state)
         {{"UPGRADE", "h2c"}, {NULL, NULL}}, {{"a", "b\r\nc: d"}, {NULL, NULL}},
         {{"a b", "c"}, {NULL, NULL}},       {{"", "c"}, {NULL, NULL}},
         {{"a", NULL}, {NULL, NULL}},        {{"a:", "b"}, {NULL, NULL}},
+        {{"a", "b\x7f"}, {NULL, NULL}},
     };
     static const char *const protocols[] = {"two words", NULL};
     (void)state;
@@ -376,6 +393,7 @@ int main(void)
         connect_test(a_good_answer_opens_and_what_follows_belongs_to_the_socket),
         connect_test(however_the_answer_is_cut),
         connect_test(an_answer_that_proves_nothing_is_not_believed),
+        connect_test(an_extension_must_be_as_it_was_offered),
         connect_test(a_server_may_say_no),
         connect_test(a_head_without_end_is_refused),
         connect_test(a_subprotocol_must_have_been_offered),

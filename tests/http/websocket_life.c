@@ -306,6 +306,13 @@ static void send_hundred(struct loop_websocket *ws)
     assert_int_equal(0, loop_websocket_close(ws, 1000, NULL));
 }
 
+static void close_after(struct loop_websocket *ws, enum loop_websocket_type type, const char *bytes,
+                        size_t size)
+{
+    on_message(ws, type, bytes, size);
+    assert_int_equal(0, loop_websocket_close(ws, 1000, NULL));
+}
+
 static void go_on(struct loop_task *task)
 {
     (void)task;
@@ -421,6 +428,50 @@ static void send_past_the_cap(struct loop_websocket *ws)
     assert_int_equal(0, loop_websocket_close(ws, 1000, NULL));
 }
 
+static void ask_the_crowded(struct loop_websocket *ws)
+{
+    loop_websocket_pause(ws);
+    assert_int_equal(0, loop_websocket_ping(ws, "first", 5));
+    assert_int_equal(0, loop_websocket_ping(ws, "last", 4));
+}
+
+/* When both pings have come, and neither could be answered. */
+static void read_again(struct loop_task *task)
+{
+    if (server()->answer_due && server()->answer_size == 4)
+        loop_websocket_resume(client());
+    else
+        loop_immediate(fixture.loop, task, read_again);
+}
+
+static void crowd(struct loop_websocket *ws)
+{
+    int status = 0;
+    while (status == 0)
+        status = loop_websocket_send(ws, LOOP_WEBSOCKET_BINARY, fixture.big, BIG);
+    assert_int_equal(1, status);
+    loop_immediate(fixture.loop, &fixture.task, read_again);
+}
+
+static void on_late_pong(struct loop_websocket *ws, const char *bytes, size_t size)
+{
+    say("%s:pong:%.*s", name_of(ws), (int)size, bytes);
+    assert_int_equal(0, loop_websocket_close(ws, 1000, NULL));
+}
+
+static void one_that_is_crowded_answers_the_last_ping_when_there_is_room(void **state)
+{
+    (void)state;
+    fill_big(BIG);
+    fixture.options[0].on_open = ask_the_crowded;
+    fixture.options[0].on_message = count_big;
+    fixture.options[0].on_pong = on_late_pong;
+    fixture.options[1].on_open = crowd;
+    run();
+    assert_true(fixture.got > 0);
+    assert_said("c:pong:last s:closed:1000 c:closed:1000");
+}
+
 static void past_the_cap_a_message_is_refused_and_none_is_lost(void **state)
 {
     (void)state;
@@ -506,6 +557,38 @@ static void flood(struct loop_websocket *ws)
                                                      fixture.big, BIG, NULL));
 }
 
+static void send_in_parts(struct loop_websocket *ws)
+{
+    fill_big(BIG);
+    assert_int_equal(0,
+                     loop_websocket_broadcast(&fixture.group, LOOP_WEBSOCKET_TEXT, "x", 1, NULL));
+    assert_int_equal(0, loop_websocket_join(&fixture.group, ws));
+    assert_int_equal(0, loop_websocket_send_part(ws, LOOP_WEBSOCKET_TEXT, "be", 2, false));
+    assert_int_equal(-EINVAL,
+                     loop_websocket_send_part(ws, (enum loop_websocket_type)8, "x", 1, true));
+    assert_int_equal(-EINVAL, loop_websocket_send_part(ws, LOOP_WEBSOCKET_TEXT, NULL, 1, true));
+    assert_int_equal(-ENOBUFS, loop_websocket_send_part(ws, LOOP_WEBSOCKET_TEXT, fixture.big,
+                                                        LOOP_WRITE_MAX, true));
+    assert_int_equal(0,
+                     loop_websocket_broadcast(&fixture.group, LOOP_WEBSOCKET_TEXT, "not", 3, NULL));
+    assert_int_equal(-EINVAL, loop_websocket_broadcast(&fixture.group, (enum loop_websocket_type)8,
+                                                       "x", 1, NULL));
+    assert_int_equal(-ENOBUFS, loop_websocket_broadcast(&fixture.group, LOOP_WEBSOCKET_BINARY,
+                                                        fixture.big, LOOP_WRITE_MAX, NULL));
+    assert_int_equal(0, loop_websocket_send_part(ws, LOOP_WEBSOCKET_TEXT, "gun", 3, true));
+    assert_int_equal(0, loop_websocket_close(ws, 1000, NULL));
+    assert_int_equal(-EPIPE, loop_websocket_join(&fixture.group, ws));
+}
+
+/* It could not be told where the other begins. */
+static void in_the_middle_of_a_message_no_other_is_broadcast(void **state)
+{
+    (void)state;
+    fixture.options[1].on_open = send_in_parts;
+    run();
+    assert_said("c:open c:begun s:closed:1000 c:closed:1000");
+}
+
 static void a_member_that_reads_nothing_is_given_up(void **state)
 {
     (void)state;
@@ -538,6 +621,59 @@ static void both_agree_on_a_subprotocol(void **state)
     assert_said("s:open c:c c:closed:1006:ECANCELED s:closed:1006:ECONNRESET");
 }
 
+static void rest_early(struct loop_http_request *req, struct loop_http_response *res)
+{
+    on_request(req, res);
+    loop_websocket_pause(server());
+    loop_websocket_resume(server());
+    loop_websocket_pause(server());
+    loop_websocket_resume(server());
+}
+
+static void rest_and_go_on(struct loop_websocket *ws)
+{
+    assert_int_equal(0, loop_websocket_waiting(ws));
+    for (int i = 0; i < 2; i++) {
+        loop_websocket_pause(ws);
+        loop_websocket_resume(ws);
+    }
+    send_one(ws);
+}
+
+static void rest_late(struct loop_websocket *ws, unsigned code, const char *reason)
+{
+    loop_websocket_pause(ws);
+    loop_websocket_resume(ws);
+    assert_int_equal(0, loop_websocket_waiting(ws));
+    loop_websocket_reset(ws);
+    on_close(ws, code, reason);
+}
+
+static void a_rest_that_is_over_at_once_changes_nothing(void **state)
+{
+    (void)state;
+    fixture.server.options.on_request = rest_early;
+    fixture.options[0].on_open = rest_and_go_on;
+    fixture.options[0].on_close = rest_late;
+    fixture.options[1].on_message = close_after;
+    run();
+    assert_said("s:open s:one s:closed:1000 c:closed:1000");
+}
+
+static void patience_may_be_without_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct loop_websocket_options *options = &fixture.options[i];
+        options->ping_ns = options->pong_ns = options->stall_ns = LOOP_NEVER;
+        options->close_ns = options->open_ns = LOOP_NEVER;
+    }
+    fixture.options[0].on_open = send_one;
+    fixture.options[1].on_message = close_after;
+    run();
+    assert_said("s:open s:one s:closed:1000 c:closed:1000");
+}
+
 static void nobody_has_to_listen(void **state)
 {
     (void)state;
@@ -564,10 +700,14 @@ int main(void)
         life_test(a_paused_socket_tells_everything_later),
         life_test(a_paused_socket_can_be_closed),
         life_test(a_sender_waits_for_the_drain),
+        life_test(one_that_is_crowded_answers_the_last_ping_when_there_is_room),
         life_test(past_the_cap_a_message_is_refused_and_none_is_lost),
         life_test(a_group_hears_what_is_broadcast),
+        life_test(in_the_middle_of_a_message_no_other_is_broadcast),
         life_test(a_member_that_reads_nothing_is_given_up),
         life_test(both_agree_on_a_subprotocol),
+        life_test(a_rest_that_is_over_at_once_changes_nothing),
+        life_test(patience_may_be_without_end),
         life_test(nobody_has_to_listen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

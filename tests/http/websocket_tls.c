@@ -144,12 +144,27 @@ static void a_server_that_is_not_trusted_hears_nothing(void **state)
     assert_int_equal(0, fixture.client.status);
 }
 
+/* What it asks is more than may wait at once, until the handshake is over. */
+static void a_long_request_waits_for_the_handshake(void **state)
+{
+    static char value[100000];
+    const struct loop_http_header headers[] = {{"X-Long", value}, {NULL, NULL}};
+    (void)state;
+    memset(value, 'v', sizeof(value) - 1);
+    fixture.options.headers = headers;
+    run();
+    const char *words = said();
+    assert_int_equal(0, strncmp(words, "c:1006:", 7));
+    assert_int_equal(1, fixture.server.stats.responses[4]);
+}
+
 #define tls_test(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         tls_test(messages_of_every_size_come_back),
+        tls_test(a_long_request_waits_for_the_handshake),
         tls_test(a_reset_is_no_goodbye),
         tls_test(a_server_that_is_not_trusted_hears_nothing),
     };

@@ -113,6 +113,9 @@ static int be_worker(void)
     if (!kind || strcmp(kind, "late") != 0)
         loop_worker_ready(&worker.worker);
     loop_run(&worker.loop, LOOP_RUN_DEFAULT);
+    if (loop_worker_socket(&worker.worker, 1) != -EINVAL)
+        return 7;
+    loop_worker_close(&worker.worker);
     loop_worker_close(&worker.worker);
     loop_run(&worker.loop, LOOP_RUN_DEFAULT);
     return loop_fini(&worker.loop) < 0 ? 6 : 0;
@@ -556,6 +559,94 @@ static void the_sockets_of_one_given_up_are_closed_again_if_a_roll_cannot_start_
     end();
 }
 
+static void a_roll_that_is_asked_for_meanwhile_follows(void **state)
+{
+    (void)state;
+    begin();
+    loop_supervisor_roll(&fixture.supervisor);
+    loop_supervisor_roll(&fixture.supervisor);
+    await("all workers have been replaced");
+    assert_true(fixture.supervisor.rolling);
+    await("all workers have been replaced");
+    assert_false(fixture.supervisor.rolling);
+    assert_int_equal(2, fixture.supervisor.rolls);
+    end();
+}
+
+static void one_that_was_given_up_is_started_by_the_next_roll(void **state)
+{
+    (void)state;
+    fixture.options.quick_max = 1;
+    begin();
+    kill(loop_supervisor_pid(&fixture.supervisor, 0), SIGKILL);
+    await("is given up");
+    settle();
+    int before = open_descriptors();
+    setenv("WORKERS_TEST_KIND", "crash", 1);
+    loop_supervisor_roll(&fixture.supervisor);
+    await("the old workers stay");
+    settle();
+    assert_int_equal(before, open_descriptors());
+    assert_int_equal(0, loop_supervisor_pid(&fixture.supervisor, 0));
+    unsetenv("WORKERS_TEST_KIND");
+    loop_supervisor_roll(&fixture.supervisor);
+    await("all workers have been replaced");
+    assert_int_equal(2, fixture.supervisor.serving);
+    end();
+}
+
+/* Its successor is being started anyway; when that fails there is another. */
+static void one_that_dies_while_it_is_replaced_has_a_successor(void **state)
+{
+    (void)state;
+    fixture.options.workers = 1;
+    fixture.options.ready_ns = LOOP_SEC;
+    begin();
+    setenv("WORKERS_TEST_KIND", "late", 1);
+    uint64_t started = fixture.supervisor.started;
+    loop_supervisor_roll(&fixture.supervisor);
+    while (fixture.supervisor.started == started)
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
+    unsetenv("WORKERS_TEST_KIND");
+    kill(loop_supervisor_pid(&fixture.supervisor, 0), SIGKILL);
+    await("has died");
+    assert_int_equal(started + 1, fixture.supervisor.started);
+    await("the old workers stay");
+    while (fixture.supervisor.serving == 0)
+        await("is ready");
+    end();
+}
+
+/* Told so by a signal that was not ours it is replaced, as if it had died. */
+static void a_worker_finishes_by_a_signal_too(void **state)
+{
+    (void)state;
+    fixture.options.workers = 1;
+    begin();
+    pid_t pid = loop_supervisor_pid(&fixture.supervisor, 0);
+    kill(pid, SIGTERM);
+    await("has died: status 0");
+    await("is ready");
+    assert_int_not_equal(pid, loop_supervisor_pid(&fixture.supervisor, 0));
+    end();
+}
+
+static void a_worker_that_is_told_twice_finishes_once(void **state)
+{
+    (void)state;
+    fixture.options.workers = 1;
+    begin();
+    start_client(&fixture.clients[0], "slow\n");
+    loop_run(fixture.loop, LOOP_RUN_DEFAULT);
+    loop_supervisor_stop(&fixture.supervisor);
+    kill(fixture.clients[0].pid, SIGTERM);
+    while (loop_run(fixture.loop, LOOP_RUN_DEFAULT))
+        continue;
+    assert_true(fixture.ended);
+    assert_int_equal(1, fixture.answered);
+    assert_int_equal(1, times("has finished: status 0"));
+}
+
 static void signals_roll_and_stop(void **state)
 {
     (void)state;
@@ -605,6 +696,33 @@ static void stopped_twice_all_are_killed(void **state)
     loop_supervisor_stop(&fixture.supervisor);
     end();
     assert_int_equal(1, fixture.failed);
+}
+
+static void what_comes_behind_the_end_does_nothing(void **state)
+{
+    (void)state;
+    begin();
+    loop_supervisor_roll(&fixture.supervisor);
+    end();
+    loop_supervisor_stop(&fixture.supervisor);
+    loop_supervisor_roll(&fixture.supervisor);
+    assert_int_equal(0, fixture.supervisor.rolls);
+    assert_int_equal(0, loop_supervisor_pid(&fixture.supervisor, 0));
+    assert_int_equal(0, loop_supervisor_port(&fixture.supervisor, 1));
+    assert_int_equal(1, times("all workers have ended"));
+}
+
+/* As many workers as processors, and nobody who wants to know. */
+static void all_but_the_listeners_may_be_left_out(void **state)
+{
+    struct loop_supervisor_options options = {.listeners = fixture.options.listeners,
+                                              .listener_count = 1};
+    assert_int_equal(0, loop_supervisor_start(*state, &fixture.supervisor, &options));
+    assert_int_equal(loop_processors(), fixture.supervisor.options.workers);
+    assert_int_equal(0, loop_supervisor_pid(&fixture.supervisor, LOOP_WORKERS_MAX));
+    loop_supervisor_stop(&fixture.supervisor);
+    assert_int_equal(0, loop_run(fixture.loop, LOOP_RUN_DEFAULT));
+    assert_null(fixture.supervisor.slots);
 }
 
 static struct orphan {
@@ -671,6 +789,15 @@ static void what_makes_no_sense_is_refused_and_leaves_nothing(void **state)
     options.workers = LOOP_WORKERS_MAX + 1;
     assert_int_equal(-EINVAL, loop_supervisor_start(*state, &fixture.supervisor, &options));
     options = fixture.options;
+    options.listener_count = 0;
+    assert_int_equal(-EINVAL, loop_supervisor_start(*state, &fixture.supervisor, &options));
+    options = fixture.options;
+    options.listeners = &(struct loop_supervisor_listener){.address = NULL};
+    assert_int_equal(-EINVAL, loop_supervisor_start(*state, &fixture.supervisor, &options));
+    assert_int_equal(-EINVAL, loop_supervisor_start(NULL, &fixture.supervisor, &options));
+    assert_int_equal(-EINVAL, loop_supervisor_start(*state, NULL, &options));
+    assert_int_equal(-EINVAL, loop_supervisor_start(*state, &fixture.supervisor, NULL));
+    options = fixture.options;
     options.listeners = &nowhere;
     assert_int_equal(-EINVAL, loop_supervisor_start(*state, &fixture.supervisor, &options));
     options = fixture.options;
@@ -679,6 +806,12 @@ static void what_makes_no_sense_is_refused_and_leaves_nothing(void **state)
     assert_false(loop_worker_called());
     struct loop_worker nobody;
     assert_int_equal(-ENOTCONN, loop_worker_start(*state, &nobody, on_drain));
+    assert_int_equal(-EINVAL, loop_worker_start(NULL, &nobody, on_drain));
+    assert_int_equal(-EINVAL, loop_worker_start(*state, NULL, on_drain));
+    assert_int_equal(-EINVAL, loop_worker_start(*state, &nobody, NULL));
+    setenv("LOOP_WORKER", "1:2", 1);
+    assert_false(loop_worker_called());
+    unsetenv("LOOP_WORKER");
 }
 
 int main(void)
@@ -694,6 +827,13 @@ int main(void)
         workers_test(new_code_is_rolled_in_under_load_without_one_failure),
         workers_test(code_that_does_not_start_leaves_the_old_in_place),
         workers_test(the_sockets_of_one_given_up_are_closed_again_if_a_roll_cannot_start_it),
+        workers_test(a_roll_that_is_asked_for_meanwhile_follows),
+        workers_test(one_that_was_given_up_is_started_by_the_next_roll),
+        workers_test(one_that_dies_while_it_is_replaced_has_a_successor),
+        workers_test(a_worker_finishes_by_a_signal_too),
+        workers_test(a_worker_that_is_told_twice_finishes_once),
+        workers_test(what_comes_behind_the_end_does_nothing),
+        workers_test(all_but_the_listeners_may_be_left_out),
         workers_test(signals_roll_and_stop),
         workers_test(what_is_under_way_at_the_end_is_finished),
         workers_test(who_does_not_finish_in_time_is_killed),

@@ -12,6 +12,8 @@
 #include "loop/http/workers.h"
 #include "loop/tcp.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -271,9 +273,79 @@ static void a_start_that_fails_fails_the_call_and_leaves_no_thread(void **state)
     assert_said("");
 }
 
+static pthread_t waiting;
+static volatile sig_atomic_t signals;
+
+static void on_signal(int number)
+{
+    (void)number;
+    signals = signals + 1;
+}
+
+static int start_with_signals(struct loop_thread *thread)
+{
+    (void)thread;
+    for (int i = 0; i < 100; i++) {
+        pthread_kill(waiting, SIGUSR2);
+        sched_yield();
+    }
+    return 0;
+}
+
+static void drain_nothing(struct loop_thread *thread);
+
+static void whoever_waits_for_a_start_is_not_woken_by_signals(void **state)
+{
+    const struct loop_threads_options options = {.count = 1,
+                                                 .start = start_with_signals,
+                                                 .drain = drain_nothing};
+    const struct sigaction action = {.sa_handler = on_signal};
+    struct sigaction before;
+    waiting = pthread_self();
+    assert_int_equal(0, sigaction(SIGUSR2, &action, &before));
+    assert_int_equal(0, loop_threads_start(*state, &fixture.threads, &options));
+    assert_true(signals > 0);
+    loop_threads_stop(&fixture.threads);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+    assert_int_equal(0, sigaction(SIGUSR2, &before, NULL));
+}
+
+static int start_nothing(struct loop_thread *thread)
+{
+    (void)thread;
+    return 0;
+}
+
+static void drain_nothing(struct loop_thread *thread)
+{
+    (void)thread;
+}
+
+/* A thread for each processor, and nobody who wants to know of the end. */
+static void most_options_may_be_left_out(void **state)
+{
+    const struct loop_threads_options options = {.start = start_nothing, .drain = drain_nothing};
+    assert_int_equal(0, loop_threads_start(*state, &fixture.threads, &options));
+    assert_int_equal(loop_processors(), fixture.threads.count);
+    loop_threads_stop(&fixture.threads);
+    loop_threads_stop(&fixture.threads);
+    assert_int_equal(0, loop_run(*state, LOOP_RUN_DEFAULT));
+}
+
 static void what_makes_no_sense_is_refused(void **state)
 {
     struct loop_threads_options options = fixture.options;
+    struct loop_threads none = {.data = NULL};
+    assert_int_equal(-EINVAL, loop_threads_start(NULL, &fixture.threads, &options));
+    assert_int_equal(-EINVAL, loop_threads_start(*state, NULL, &options));
+    assert_int_equal(-EINVAL, loop_threads_start(*state, &fixture.threads, NULL));
+    assert_int_equal(-EINVAL, loop_threads_ask(NULL, ask, on_asked, NULL));
+    assert_int_equal(-EINVAL, loop_threads_ask(&none, NULL, on_asked, NULL));
+    assert_int_equal(-EINVAL, loop_threads_ask(&none, ask, NULL, NULL));
+    assert_int_equal(-ECANCELED, loop_threads_ask(&none, ask, on_asked, NULL));
+    options.start = NULL;
+    assert_int_equal(-EINVAL, loop_threads_start(*state, &fixture.threads, &options));
+    options = fixture.options;
     options.drain = NULL;
     assert_int_equal(-EINVAL, loop_threads_start(*state, &fixture.threads, &options));
     options = fixture.options;
@@ -292,6 +364,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_asked_is_answered_before_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_start_that_fails_fails_the_call_and_leaves_no_thread,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(whoever_waits_for_a_start_is_not_woken_by_signals, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(most_options_may_be_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(what_makes_no_sense_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,7 +55,7 @@ static void close_wire(struct client_conn *conn)
 void conn_leave(struct client_conn *conn)
 {
     if (conn->leaving)
-        return;
+        return; /* unreachable: who leaves has no call, is not kept and hears nothing */
     conn->leaving = true;
     conn->origin->client->leaving++;
     pool_unkeep(conn);

@@ -74,7 +74,7 @@ int decoder_next(struct decoder *decoder, struct input *input, const char **byte
     while (input->size > 0 || more) {
         more = false;
         if (decoder->ended && inflateReset(&decoder->stream) != Z_OK)
-            return -EBADMSG;
+            return -EBADMSG; /* unreachable: it only refuses what is no stream */
         int status = inflate_some(decoder, input, size);
         if (status < 0 || *size > 0)
             return status < 0 ? status : 1;

@@ -99,7 +99,7 @@ int pool_queue(struct fetch *fetch)
     struct loop_url url;
     int error = loop_url_parse_http(&url, loop_text_of(fetch->url));
     if (error)
-        return error;
+        return error; /* unreachable: fetch->url was parsed before it was taken */
     fetch->origin = origin_find(client, &url);
     if (!fetch->origin)
         return -ENOMEM;

@@ -106,7 +106,7 @@ static int send_head(struct fetch *fetch)
     struct loop_url url;
     int error = loop_url_parse_http(&url, loop_text_of(fetch->url));
     if (error)
-        return error;
+        return error; /* unreachable: fetch->url was parsed before it was taken */
     size_t bound = strlen(fetch->method) + strlen(fetch->url) + url.host.size + fetch->lines_size;
     char *room = link_room(fetch->conn->wire, bound + FIXED);
     if (!room)

@@ -85,12 +85,6 @@ static void add_read(void *arg)
     want(line, line->wanted | LOOP_READABLE);
 }
 
-static void delete_read(void *arg)
-{
-    struct redis_line *line = arg;
-    want(line, line->wanted & ~(uint32_t)LOOP_READABLE);
-}
-
 static void add_write(void *arg)
 {
     struct redis_line *line = arg;
@@ -152,8 +146,7 @@ static void attach(struct redis_line *line, redisAsyncContext *context)
     line->wanted = 0;
     context->data = line;
     context->ev.data = line;
-    context->ev.addRead = add_read;
-    context->ev.delRead = delete_read;
+    context->ev.addRead = add_read; /* and it reads until the end: there is no delRead */
     context->ev.addWrite = add_write;
     context->ev.delWrite = delete_write;
     context->ev.cleanup = cleanup;

@@ -225,8 +225,6 @@ static void on_closed(struct loop_handle *handle)
 /* For good. A look-up in flight calls back first, and comes here again. */
 void line_stop(struct redis_line *line)
 {
-    if (loop_is_closing(&line->timer.handle))
-        return;
     if (line->state == REDIS_LINE_LOOKING) {
         loop_request_cancel(&line->look.request);
         return;

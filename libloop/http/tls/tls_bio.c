@@ -55,7 +55,7 @@ static int gather(BIO *bio, const char *bytes, int size)
     struct loop_tls *tls = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     if (size <= 0)
-        return 0;
+        return 0; /* unreachable: BIO_write(3) has done so already */
     if (!make_room(tls, (size_t)size)) {
         tls->no_memory = true;
         return -1;

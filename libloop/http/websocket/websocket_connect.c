@@ -213,7 +213,7 @@ static void on_bytes(struct link *link, const char *bytes, size_t size)
         return;
     int status = event == MESSAGE_HEAD ? judge(dialler) : -EPROTO;
     if (status == 0 && message_next(&dialler->message, &input) != MESSAGE_END)
-        status = -EPROTO;
+        status = -EPROTO; /* unreachable: a 101 with a body has no good head (message_check.c) */
     if (status < 0)
         websocket_drop(ws, status);
     else
