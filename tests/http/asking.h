@@ -24,6 +24,7 @@ static struct {
     struct loop_connect connect;
     struct loop_task later;
     int turns;
+    uint64_t requests; /* that had come before this one */
     const char *rest;
     size_t rest_size;
     const char *question;
@@ -52,9 +53,11 @@ static void on_answer(struct loop_stream *stream, ssize_t size, void *bytes)
     asking.answer[asking.answered] = '\0';
 }
 
+/* Who hangs up does so when the request is there: a reset may overtake what was sent before it. */
 static void on_later(struct loop_task *task)
 {
-    if (++asking.turns < 3) {
+    bool came = asking.server.stats.requests > asking.requests;
+    if (++asking.turns < 3 || (asking.hang_up && !came)) {
         loop_immediate(asking.loop, task, on_later);
         return;
     }
@@ -74,6 +77,7 @@ static void on_connected(struct loop_connect *connect, int status)
     if (asking.at == asking.size && !asking.hang_up)
         return;
     asking.turns = 0;
+    asking.requests = asking.server.stats.requests;
     loop_immediate(asking.loop, &asking.later, on_later);
 }
 

@@ -154,6 +154,14 @@ static const struct {
     {"gzip;q=", false},
     {"gzip;q=abc", false},
     {"gzip;level=9", false},
+    {"gzip;q=1.001", false},
+    {"gzip;q=0.x", false},
+    {"gzip;q=0./", false},
+    {"gzip;q=0x5", false},
+    {"gzip zipped", false},
+    {"lzma, gzip", true},
+    {"lzma,", false},
+    {"gzip ", true},
     {";;,,q=1", false},
 };
 
@@ -230,6 +238,22 @@ static void only_what_is_text_and_worth_it_is_compressed(void **state)
     assert_false(is_packed(get(GZIP)));
 }
 
+static void what_is_text_need_not_say_so(void **state)
+{
+    static const char *const types[] = {
+        "application/javascript",
+        "application/xml; charset=utf-8",
+        "application/atom+xml",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
+        const char *const headers[] = {"Content-Type", types[i], NULL};
+        here.headers = headers;
+        assert_true(is_packed(get(GZIP)));
+    }
+    here.headers = NULL;
+}
+
 static void a_wish_may_come_in_several_lines(void **state)
 {
     static const char *const headers[] = {"Content-Type", "text/plain", NULL};
@@ -240,6 +264,10 @@ static void a_wish_may_come_in_several_lines(void **state)
     assert_false(is_packed(get("Accept-Encoding: *\r\nAccept-Encoding: gzip;q=0\r\n")));
     assert_false(is_packed(get("Accept-Encoding: br\r\nAccept-Encoding: deflate\r\n")));
     assert_false(is_packed(get("Accept-Encoding: gzip;q=0.5\r\nAccept-Encoding: identity\r\n")));
+    static char lines[1400]; /* more than anybody means */
+    snprintf(lines, sizeof(lines), "%sAccept-Encoding: %0600d\r\nAccept-Encoding: %0500d\r\n", GZIP,
+             0, 0);
+    assert_false(is_packed(get(lines)));
     here.headers = NULL;
 }
 
@@ -292,6 +320,44 @@ static void a_tag_of_what_was_compressed_is_weak(void **state)
     assert_string_equal("W/\"abc\"", header_of(request("HEAD", "1.1", GZIP), "etag"));
     here.headers = weak;
     assert_string_equal("W/\"abc\"", header_of(get(GZIP), "etag"));
+    static char tag[400], weakened[sizeof(tag) + 2];
+    const char *const large[] = {"Content-Type", "text/plain", "ETag", tag, NULL};
+    memset(tag, '"', 399);
+    memset(tag + 1, 'x', 397);
+    snprintf(weakened, sizeof(weakened), "W/%s", tag);
+    here.headers = large;
+    struct peer *peer = get(GZIP);
+    assert_true(is_packed(peer));
+    assert_string_equal(weakened, header_of(peer, "etag"));
+}
+
+static void what_gets_no_smaller_goes_as_it_is(void **state)
+{
+    (void)state;
+    uint32_t seed = 1;
+    for (size_t i = 0; i < here.size; i++) {
+        seed = seed * 1664525 + 1013904223;
+        here.text[i] = (char)(seed >> 24);
+    }
+    const struct peer *peer = get(GZIP);
+    assert_false(is_packed(peer));
+    assert_string_equal("Accept-Encoding", header_of(peer, "vary"));
+    assert_int_equal(here.size, body_size_of(peer));
+    assert_memory_equal(here.text, body_of(peer), here.size);
+}
+
+/* One header more would be too much. */
+static void without_room_for_its_header_nothing_is_compressed(void **state)
+{
+    (void)state;
+    static char large[65536 - 64];
+    const char *const headers[] = {"Content-Type", "text/plain", "X", large, NULL};
+    memset(large, 'x', sizeof(large) - 1);
+    here.headers = headers;
+    const struct peer *peer = get(GZIP);
+    assert_null(strstr(peer->bytes, "Content-Encoding"));
+    assert_int_equal(here.size, body_size_of(peer));
+    assert_memory_equal(here.text, body_of(peer), here.size);
 }
 
 static void vary_is_said_once(void **state)
@@ -569,10 +635,13 @@ int main(void)
         compress_test(only_who_takes_it_gets_it),
         compress_test(what_ends_in_one_piece_has_a_length),
         compress_test(only_what_is_text_and_worth_it_is_compressed),
+        compress_test(what_is_text_need_not_say_so),
         compress_test(a_wish_may_come_in_several_lines),
         compress_test(what_is_encoded_or_not_to_be_touched_goes_as_it_is),
         compress_test(answers_without_a_body_have_none),
         compress_test(a_tag_of_what_was_compressed_is_weak),
+        compress_test(what_gets_no_smaller_goes_as_it_is),
+        compress_test(without_room_for_its_header_nothing_is_compressed),
         compress_test(vary_is_said_once),
         compress_test(pieces_are_one_stream),
         compress_test(trailers_come_behind_what_was_compressed),

@@ -66,6 +66,7 @@ static void a_cookie_is_written_with_its_attributes(void **state)
         {{.name = "a"}, "a="},
         {{.name = "a", .value = "b", .path = "/x", .domain = "h.example"},
          "a=b; Path=/x; Domain=h.example"},
+        {{.name = "a", .domain = "h-1.example"}, "a=; Domain=h-1.example"},
         {{.name = "a", .max_age_s = 3600}, "a=; Max-Age=3600"},
         {{.name = "a", .max_age_s = -1}, "a=; Max-Age=0"},
         {{.name = "a", .expires_s = 784111777}, "a=; Expires=Sun, 06 Nov 1994 08:49:37 GMT"},
@@ -113,10 +114,12 @@ static const struct loop_cookie refused[] = {
     {.name = "a", .path = "x"},
     {.name = "a", .path = "/;x"},
     {.name = "a", .path = "/\n"},
+    {.name = "a", .path = "/\x7f"},
     {.name = "a", .domain = ""},
     {.name = "a", .domain = "a;b"},
     {.name = "a", .domain = "a b"},
     {.name = "a", .domain = "a:80"},
+    {.name = "a", .domain = "a_b"},
     {.name = "a", .max_age_s = -2},
     {.name = "a", .expires_s = -1},
     {.name = "a", .expires_s = 253402300800},
@@ -153,6 +156,12 @@ static void a_cookie_is_no_larger_than_browsers_keep(void **state)
     cookie.path = path;
     assert_int_equal(-ENAMETOOLONG, loop_cookie_build(&cookie, text, sizeof(text)));
     cookie.path = path + 1;
+    assert_true(loop_cookie_build(&cookie, text, sizeof(text)) > 0);
+    memset(path, 'a', LOOP_COOKIE_ATTRIBUTE + 1);
+    cookie.path = NULL;
+    cookie.domain = path;
+    assert_int_equal(-ENAMETOOLONG, loop_cookie_build(&cookie, text, sizeof(text)));
+    cookie.domain = path + 1;
     assert_true(loop_cookie_build(&cookie, text, sizeof(text)) > 0);
     (void)state;
 }

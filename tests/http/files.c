@@ -121,6 +121,8 @@ static void make_branches(void)
     link_to("link-loop", "link-loop");
     link_to("../secret.txt", "page2.html.gz");
     put("page2.html", "page two\n");
+    put("page3.html", "page three\n");
+    mkdir(path_to("page3.html.gz"), 0755);
     assert_int_equal(0, mkfifo(path_to("fifo"), 0644));
     put_socket("socket");
 }
@@ -399,6 +401,63 @@ static void a_listing_escapes_every_name(void **state)
     assert_true(atoi(header_of(peer, "content-length")) > 100);
 }
 
+static void the_root_is_listed_without_a_way_out(void **state)
+{
+    (void)state;
+    const char *const none[] = {"no-index", NULL};
+    serve((struct loop_http_files_options){.listing = true, .index = none});
+    const char *body = body_of(get("GET", "/", ""));
+    assert_non_null(strstr(body, "<h1>/</h1>"));
+    assert_null(strstr(body, "../"));
+    assert_non_null(strstr(body, ">&lt;b&gt;&amp;&quot;&#39;.txt</a>"));
+    assert_non_null(strstr(body, "\"./link\"")); /* whatever it leads to */
+    assert_null(strstr(body, "fifo"));
+    assert_null(strstr(body, "socket"));
+}
+
+static void a_listing_has_so_many_names_and_no_more(void **state)
+{
+    enum { NAMES_MAX = 10000 };
+    char name[32];
+    (void)state;
+    mkdir(path_to("many"), 0755);
+    for (int i = 0; i < NAMES_MAX + 5; i++) {
+        snprintf(name, sizeof(name), "many/%d", i);
+        assert_int_equal(0, mknod(path_to(name), S_IFREG | 0644, 0));
+    }
+    serve((struct loop_http_files_options){.listing = true});
+    int names = 0;
+    const char *at = body_of(get("GET", "/many/", ""));
+    for (; (at = strstr(at, "<li><a href=\"./")); at++)
+        names++;
+    assert_int_equal(NAMES_MAX, names);
+}
+
+static void an_index_may_be_too_long_for_a_path(void **state)
+{
+    static char large[4096];
+    const char *const index[] = {large, "deep.txt", NULL};
+    (void)state;
+    memset(large, 'x', sizeof(large) - 1);
+    serve((struct loop_http_files_options){.index = index});
+    assert_answer(get("GET", "/sub/", ""), "the second index", 200, "deep\n");
+}
+
+static void begin_it(struct loop_http_request *req, struct loop_http_response *res)
+{
+    (void)req;
+    loop_http_write(res, "begun", 5);
+}
+
+static void what_has_begun_is_no_file(void **state)
+{
+    (void)state;
+    here.before = begin_it;
+    const struct peer *peer = get("GET", "/hello.txt", "");
+    assert_string_equal("chunked", header_of(peer, "transfer-encoding"));
+    assert_string_equal("5\r\nbegun\r\n", body_of(peer)); /* and no end of it */
+}
+
 static void dot_files_are_there_if_they_are_wanted(void **state)
 {
     (void)state;
@@ -424,6 +483,7 @@ static void a_compressed_sibling_goes_to_who_takes_it(void **state)
         {"/page.html", "Accept-Encoding: gzip, br\r\n", "gzip", "page as gzip\n"},
         {"/page.html", "Accept-Encoding: br\r\n", "", "plain page\n"},
         {"/page2.html", "Accept-Encoding: gzip\r\n", "", "page two\n"}, /* its sibling leads out */
+        {"/page3.html", "Accept-Encoding: gzip\r\n", "", "page three\n"}, /* a directory */
     };
     serve((struct loop_http_files_options){.precompressed = true, .cache_files = 8});
     for (size_t i = 0; i < 2 * ARRAY_LENGTH(table); i++) { /* and once more from the cache */
@@ -494,6 +554,8 @@ static const struct condition_row {
     {"If-Match: %\r\n", 200},
     {"If-Match: *\r\n", 200},
     {"If-Match: \"other\", %\r\n", 200},
+    {"If-Match: *x\r\n", 412},
+    {"If-None-Match: *, \"other\"\r\n", 200}, /* a star stands alone */
     {"If-Match: W/%\r\n", 412},
     {"If-Match: \"other\"\r\n", 412},
     {"If-Match: \"other\"\r\nIf-None-Match: %\r\n", 412},
@@ -595,6 +657,7 @@ static const struct range_row {
     {"If-Range: %\r\nRange: bytes=0-4\r\n", 206, "hello", "bytes 0-4/13"},
     {"If-Range: W/%\r\nRange: bytes=0-4\r\n", 200, "hello, world\n", ""},
     {"If-Range: \"other\"\r\nRange: bytes=0-4\r\n", 200, "hello, world\n", ""},
+    {"If-Range: yesterday\r\nRange: bytes=0-4\r\n", 200, "hello, world\n", ""},
     {"If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\nRange: bytes=0-4\r\n", 206, "hello",
      "bytes 0-4/13"},
     {"If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\nRange: bytes=0-4\r\n", 200, "hello, world\n", ""},
@@ -766,6 +829,8 @@ static void options_that_cannot_be_are_refused(void **state)
     options.fallback = "index.html";
     options.cache_control = "no-store\r\nX: y";
     assert_int_equal(-EINVAL, loop_http_files_init(&files, &options));
+    options.cache_control = "no-store\x7f";
+    assert_int_equal(-EINVAL, loop_http_files_init(&files, &options));
     assert_int_equal(before, open_descriptors());
 }
 
@@ -782,6 +847,10 @@ int main(void)
         files_test(a_directory_is_asked_for_with_its_slash),
         files_test(an_index_may_have_any_name_or_none),
         files_test(a_listing_escapes_every_name),
+        files_test(the_root_is_listed_without_a_way_out),
+        files_test(a_listing_has_so_many_names_and_no_more),
+        files_test(an_index_may_be_too_long_for_a_path),
+        files_test(what_has_begun_is_no_file),
         files_test(dot_files_are_there_if_they_are_wanted),
         files_test(a_compressed_sibling_goes_to_who_takes_it),
         files_test(a_fallback_stands_for_what_is_not_there),

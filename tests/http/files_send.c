@@ -520,6 +520,21 @@ static void text_is_compressed_if_it_is_worth_it(void **state)
     stop(*state, LOOP_NEVER);
 }
 
+/* The tag of what a cache would have got is weak, and the same for what it need not get. */
+static void the_tag_of_what_would_be_compressed_is_weak_too(void **state)
+{
+    listen_with(*state, NULL, true);
+    put("1.txt", 5000);
+    struct peer *peer = ask(&here.server, "GET /1.txt HTTP/1.1\r\nIf-None-Match: *\r\n"
+                                          "Accept-Encoding: gzip\r\n" CLOSE);
+    assert_int_equal(304, status_of(peer));
+    assert_memory_equal("W/\"", header_of(peer, "etag"), 3);
+    peer = ask(&here.server, "GET /1.txt HTTP/1.1\r\nIf-None-Match: *\r\n" CLOSE);
+    assert_int_equal(304, status_of(peer));
+    assert_int_equal('"', header_of(peer, "etag")[0]);
+    stop(*state, LOOP_NEVER);
+}
+
 static int begin_all(void **state)
 {
     (void)state;
@@ -552,6 +567,7 @@ int main(void)
         send_test(a_thousand_are_served_at_the_same_time),
         send_test(files_go_through_tls),
         send_test(text_is_compressed_if_it_is_worth_it),
+        send_test(the_tag_of_what_would_be_compressed_is_weak_too),
     };
     return cmocka_run_group_tests(tests, begin_all, end_all);
 }

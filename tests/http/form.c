@@ -11,6 +11,8 @@
 #include "loop/http/body.h"
 
 #include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -215,6 +217,65 @@ static void parts_that_are_none_are_answered(void **state)
     end_asking();
 }
 
+/* As the events say, if they refuse. */
+static void an_event_that_refuses_says_how(void **state)
+{
+    static const struct {
+        int error, status;
+    } cases[] = {
+        {-ENOSPC, 507}, {-EDQUOT, 507}, {-ENOMEM, 503}, {-EAGAIN, 503},
+        {-E2BIG, 413},  {-EIO, 500},    {-EPROTO, 400}, {-ETIMEDOUT, 408},
+    };
+    memset(&parts, 0, sizeof(parts));
+    begin_asking(state, on_parts_request);
+    compose(parts_type, two_parts, sizeof(two_parts) - 1);
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        parts.refuse = cases[i].error;
+        assert_int_equal(cases[i].status, status_of_answer(ask_at(60)));
+        assert_said(loop_error_name(cases[i].error));
+    }
+    end_asking();
+}
+
+/* Events that are left out let everything pass. */
+static void on_few_events(struct loop_http_request *req, struct loop_http_response *res)
+{
+    const struct loop_http_parts wanted = {.events = {.end = on_end}, .done = on_parts};
+    (void)res;
+    parts.size = 0;
+    assert_int_equal(-EINVAL, loop_http_read_parts(req, &(struct loop_http_parts){0}));
+    assert_int_equal(0, loop_http_read_parts(req, &wanted));
+}
+
+static void events_may_be_left_out(void **state)
+{
+    memset(&parts, 0, sizeof(parts));
+    begin_asking(state, on_few_events);
+    compose(parts_type, two_parts, sizeof(two_parts) - 1);
+    assert_string_equal(";;", body_of_answer(ask_at(60)));
+    assert_said("OK");
+    end_asking();
+}
+
+/* A part that is too long in the very bytes at which its reader pauses fails when that goes on. */
+static void a_limit_holds_during_a_pause(void **state)
+{
+    static const char head[] = "--XX\r\nContent-Disposition: form-data; name=a\r\n\r\n";
+    char body[512];
+    memset(&parts, 0, sizeof(parts));
+    begin_asking(state, on_parts_request);
+    int size = snprintf(body, sizeof(body), "%s%0150d\r\n--XX--\r\n", head, 0);
+    compose(parts_type, body, (size_t)size);
+    for (int pauses = 0; pauses < 2; pauses++) {
+        parts.pauses = pauses;
+        for (size_t at = 0; at <= (size_t)size; at++) {
+            assert_int_equal(413, status_of_answer(ask_at(at)));
+            assert_said("EFBIG");
+        }
+    }
+    end_asking();
+}
+
 /* Nothing is told any more, and the rest of the body is thrown away. */
 static void a_response_may_be_ended_while_its_form_is_read(void **state)
 {
@@ -226,7 +287,12 @@ static void a_response_may_be_ended_while_its_form_is_read(void **state)
         assert_int_equal(409, status_of_answer(ask_at(at)));
         assert_said("");
     }
-    parts.ends = false;
+    parts.pauses = true; /* between what begins a part and its bytes */
+    for (size_t at = 0; at + head_size <= question_size; at++) {
+        assert_int_equal(409, status_of_answer(ask_at(at)));
+        assert_said("");
+    }
+    parts.pauses = parts.ends = false;
     parts.ends_last = true;
     compose("text/plain", two_parts, sizeof(two_parts) - 1);
     assert_int_equal(418, status_of_answer(ask_at(60)));
@@ -234,6 +300,11 @@ static void a_response_may_be_ended_while_its_form_is_read(void **state)
     compose(parts_type, two_parts, sizeof(two_parts) - 9);
     assert_int_equal(418, status_of_answer(ask_at(60)));
     assert_said("EBADMSG");
+    asking.hang_up = true; /* nobody hears it, and it is told once all the same */
+    ask_at(60);
+    while (asking.server.stats.active > 0)
+        loop_run(asking.loop, LOOP_RUN_ONCE);
+    assert_said("EPIPE");
     end_asking();
 }
 
@@ -402,6 +473,54 @@ static void nothing_is_left_if_the_client_goes(void **state)
     end_saving();
 }
 
+/* The disk is as good as full when a file may not be longer: a part is written, and then none. */
+static void nothing_is_left_if_the_disk_is_full(void **state)
+{
+    static char bytes[200 * 1024];
+    struct rlimit before, small;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(0, getrlimit(RLIMIT_FSIZE, &before));
+    begin_saving(state);
+    compose_upload(bytes, sizeof(bytes));
+    for (int sync = 0; sync < 2; sync++) {
+        save_options.sync = sync;
+        small = (struct rlimit){100 * 1024, before.rlim_max};
+        assert_int_equal(0, setrlimit(RLIMIT_FSIZE, &small));
+        const char *answer = ask_at(400);
+        assert_int_equal(0, setrlimit(RLIMIT_FSIZE, &before));
+        assert_int_equal(413, status_of_answer(answer));
+        assert_said("EFBIG");
+    }
+    end_saving();
+    signal(SIGXFSZ, SIG_DFL);
+}
+
+static void on_end_early(struct loop_task *task)
+{
+    loop_http_end_error(task->data, 409, NULL);
+}
+
+/* Ends the response while the rest of the form is on its way, or a file under way. */
+static void save_and_end_early(struct loop_http_request *req, struct loop_http_response *res)
+{
+    parts.task.data = res;
+    loop_immediate(asking.loop, &parts.task, on_end_early);
+    assert_int_equal(0, loop_http_save_parts(req, &save_options, on_saved));
+}
+
+static void nothing_is_left_if_the_program_ends_it(void **state)
+{
+    begin_saving(state);
+    asking.server.options.on_request = save_and_end_early;
+    compose_upload("12345", 5);
+    save_options.sync = true;
+    for (size_t at = 0; head_size + at < question_size; at += 7) {
+        assert_int_equal(409, status_of_answer(ask_at(at)));
+        assert_said("");
+    }
+    end_saving();
+}
+
 static void a_folder_may_be_too_long(void **state)
 {
     static char large[4090];
@@ -411,6 +530,8 @@ static void a_folder_may_be_too_long(void **state)
     assert_int_equal(-ENAMETOOLONG, loop_http_save_parts(&req, &options, on_saved));
     assert_int_equal(-EINVAL, loop_http_save_parts(&req, &options, NULL));
     assert_int_equal(-EINVAL, loop_http_save_parts(&req, NULL, on_saved));
+    const struct loop_http_save_options nowhere = {0};
+    assert_int_equal(-EINVAL, loop_http_save_parts(&req, &nowhere, on_saved));
     (void)state;
 }
 
@@ -420,11 +541,16 @@ int main(void)
         real_test(an_urlencoded_form_is_there_whole),
         real_test(parts_come_piece_by_piece_and_wait),
         real_test(parts_that_are_none_are_answered),
+        real_test(an_event_that_refuses_says_how),
+        real_test(events_may_be_left_out),
+        real_test(a_limit_holds_during_a_pause),
         real_test(a_response_may_be_ended_while_its_form_is_read),
         real_test(files_are_saved_byte_for_byte),
         real_test(a_file_of_line_ends_is_written_in_few_pieces),
         real_test(nothing_is_left_of_a_form_that_fails),
         real_test(nothing_is_left_if_the_client_goes),
+        real_test(nothing_is_left_if_the_disk_is_full),
+        real_test(nothing_is_left_if_the_program_ends_it),
         cmocka_unit_test(a_folder_may_be_too_long),
     };
     return cmocka_run_group_tests_name("http/form", tests, NULL, NULL);

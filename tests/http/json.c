@@ -9,6 +9,7 @@
 #include "asking.h"
 
 #include "loop/http/body.h"
+#include "loop/http/events.h"
 #include "loop/http/router.h"
 
 #include <jansson.h>
@@ -198,6 +199,34 @@ static void a_handler_reads_json_and_knows_its_route(void **state)
     loop_http_router_fini(&router);
 }
 
+static struct loop_http_events events;
+
+static void on_filter(struct loop_http_request *req, int status, struct json_t *json)
+{
+    (void)req;
+    assert_int_equal(0, status);
+    assert_int_equal(0, loop_http_publish_text(&events, "filter", json_string_value(json)));
+    loop_http_events_fini(&events);
+}
+
+static void subscribe_and_read(struct loop_http_request *req, struct loop_http_response *res)
+{
+    assert_int_equal(0, loop_http_read_json(req, 0, on_filter));
+    assert_int_equal(0, loop_http_subscribe(&events, res));
+}
+
+/* Who subscribes may say what for in a body that is still to come. */
+static void a_body_may_come_behind_the_beginning_of_its_answer(void **state)
+{
+    const struct loop_http_events_options options = {0};
+    begin_asking(state, subscribe_and_read);
+    assert_int_equal(0, loop_http_events_init(asking.loop, &events, &options));
+    const char *answer = post("application/json", "\"all\"", 3);
+    assert_int_equal(200, status_of_answer(answer));
+    assert_non_null(strstr(answer, "event: filter\ndata: all\n\n"));
+    end_asking();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +237,7 @@ int main(void)
         real_test(who_goes_is_told_once),
         real_test(what_cannot_be_written_does_not_end_the_response),
         real_test(a_handler_reads_json_and_knows_its_route),
+        real_test(a_body_may_come_behind_the_beginning_of_its_answer),
     };
     return cmocka_run_group_tests_name("http/json", tests, NULL, NULL);
 }

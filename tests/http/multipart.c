@@ -156,6 +156,22 @@ static void parts_come_as_they_are(void **state)
     (void)state;
 }
 
+/* All three mean that the bytes are what they are. */
+static void an_encoding_that_is_none_may_be_named(void **state)
+{
+    static const char *const names[] = {"8bit", "7bit", "BINARY"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+        char body[256];
+        snprintf(body, sizeof(body),
+                 "--XX\r\nContent-Disposition: form-data;\tname=a\t ; x=y\r\n"
+                 "Content-Transfer-Encoding: %s\r\n\r\n1\r\n--XX--",
+                 names[i]);
+        assert_int_equal(0, parse_all_ways(body, strlen(body), NULL));
+        assert_string_equal("{a|-|text/plain:1}", log_.text);
+    }
+    (void)state;
+}
+
 #define PART(headers) "--XX\r\n" headers "\r\n\r\n1\r\n--XX--"
 #define NAMED(rest)   PART("Content-Disposition: form-data; name=\"a\"" rest)
 
@@ -171,6 +187,7 @@ static const char *const no_forms[] = {
     "--XX\n",
     "--XX \n",
     "--XX - -",
+    "--XX\rx",
     "--XX\r\n\r\n1\r\n--XX--",
     HEAD,
     HEAD "1",
@@ -185,6 +202,7 @@ static const char *const no_forms[] = {
     PART("Content-Disposition: form-data; name"),
     PART("Content-Disposition: form-data; name=\"a"),
     PART("Content-Disposition: form-data; name=\"a\\\""),
+    PART("Content-Disposition: form-data; name=\"a\\"),
     PART("Content-Disposition: form-data; name=\"a\"x"),
     PART("Content-Disposition: form-data; =\"a\""),
     PART("Content-Disposition: form-data; na me=\"a\""),
@@ -200,6 +218,7 @@ static const char *const no_forms[] = {
     NAMED("\r\n: x"),
     NAMED("\r\n folded: x"),
     NAMED("\nX: y"),
+    NAMED("\r\n\nX: y"),
     NAMED("\r\nX: \ry"),
 };
 
@@ -285,6 +304,9 @@ static void a_boundary_is_read_from_the_type(void **state)
         assert_int_equal(error, loop_multipart_init(&form, text, NULL, &events));
         loop_multipart_fini(&form);
     }
+    static char large[600] = "multipart/form-data; boundary=x; y=";
+    memset(large + strlen(large), 'y', 560);
+    assert_int_equal(-EINVAL, loop_multipart_init(&form, large, NULL, &events));
     (void)state;
 }
 
@@ -304,6 +326,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_come_as_they_are),
+        cmocka_unit_test(an_encoding_that_is_none_may_be_named),
         cmocka_unit_test(what_is_no_such_form_fails),
         cmocka_unit_test(what_is_over_a_limit_fails),
         cmocka_unit_test(an_event_may_refuse),

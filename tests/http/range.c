@@ -4,7 +4,8 @@
  * One range, in numbers of any length, never outside the file; what is no range is passed over.
  * Dates in three forms are read, one is written, and it is read as it was. The end of a name tells
  * the type, in any case, and the first line that has it counts. The walk opens what the kernel's
- * own lookup would, but for links, of which it follows none, and never anything outside.
+ * own lookup would, but for links, of which it follows none, and never anything outside. Sending to
+ * a peer that has gone leaves no signal behind, and takes none away.
  *
  * SPDX-License-Identifier: MIT */
 #include "test.h"
@@ -12,9 +13,13 @@
 #include "files/files.h"
 
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* --- ranges --- */
@@ -57,6 +62,9 @@ static const struct {
     {"bytes=+5-9", 10, RANGE_ALL, 0, 0},
     {"bytes=-+5", 10, RANGE_ALL, 0, 0},
     {"bytes=- 5", 10, RANGE_ALL, 0, 0},
+    {"bytes=-5x", 10, RANGE_ALL, 0, 0},
+    {"bytes=5-x", 10, RANGE_ALL, 0, 0},
+    {"bytes=5-/", 10, RANGE_ALL, 0, 0},
     {"bytes=5-9x", 10, RANGE_ALL, 0, 0},
     {"bytes=5 -9", 10, RANGE_ALL, 0, 0},
     {"bytes 5-9", 10, RANGE_ALL, 0, 0},
@@ -109,6 +117,10 @@ static void what_is_no_date_is_none(void **state)
         "Sun, 06 Nov 1994 24:00:00 GMT",
         "Sun, 06 Nov 1994 08:60:00 GMT",
         "Sun, 06 Nov 1994 08:49:61 GMT",
+        "Sun, 06 Nov 1994 -1:49:37 GMT",
+        "Sun, 06 Nov 1994 08:-1:37 GMT",
+        "Sun, 06 Nov 1994 08:49:-1 GMT",
+        "Sunday, 06-Nov-94 08:49:37 CET",
         "Sun, 00 Nov 1994 08:49:37 GMT",
         "Sun, 32 Nov 1994 08:49:37 GMT",
         "Sun, -6 Nov 1994 08:49:37 GMT",
@@ -143,6 +155,10 @@ static void a_date_is_read_as_it_was_written(void **state)
     assert_string_equal("Thu, 01 Jan 1970 00:00:00 GMT", text);
     http_date_write((time_t)INT64_MIN, text);
     assert_string_equal("Thu, 01 Jan 1970 00:00:00 GMT", text);
+    http_date_write((time_t)253402300800, text); /* the year 10000 */
+    assert_string_equal("Thu, 01 Jan 1970 00:00:00 GMT", text);
+    http_date_write((time_t)-62167219201, text); /* the year -1 */
+    assert_string_equal("Thu, 01 Jan 1970 00:00:00 GMT", text);
 }
 
 /* --- types --- */
@@ -155,6 +171,8 @@ static const char *const types_of[][2] = {
     {"a.three", "text/later; charset=utf-8"},
     {"dir.one/a.svg", "image/svg+xml; charset=utf-8"},
     {"a.last", "application/last"},
+    {"a.js", "application/javascript; charset=utf-8"},
+    {"a.xml", "application/xml; charset=utf-8"},
     {"a", "application/octet-stream"},
     {"a.", "application/octet-stream"},
     {"", "application/octet-stream"},
@@ -173,6 +191,10 @@ static void the_end_of_a_name_tells_the_type(void **state)
                                 "application/two TWO\r\n"
                                 "application/none\n"
                                 "   text/later one three\n"
+                                "application/two one one one one one\n"
+                                " \t \n"
+                                "application/javascript js\n"
+                                "application/xml xml\n"
                                 "image/svg+xml svg\n"
                                 "application/last last";
     int fd = mkstemp(path);
@@ -189,6 +211,62 @@ static void the_end_of_a_name_tells_the_type(void **state)
     assert_string_equal("video/webm", mime_find(types, "a.webm"));
     mime_free(types);
     mime_free(NULL);
+}
+
+static void a_table_without_names_knows_no_type(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/loop-types-XXXXXX";
+    static const char table[] = "# a comment\napplication/none\n";
+    int fd = mkstemp(path);
+    assert_int_equal(sizeof(table) - 1, write(fd, table, sizeof(table) - 1));
+    close(fd);
+    struct mime_types *types = mime_load(path);
+    unlink(path);
+    assert_non_null(types);
+    assert_string_equal("application/octet-stream", mime_find(types, "a.html"));
+    mime_free(types);
+}
+
+/* --- the signal of sendfile(2) --- */
+
+static bool pipe_signal_waits(void)
+{
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGPIPE);
+}
+
+/* A socket whose other end has gone, and a file for it. */
+static void send_to_nobody(void)
+{
+    int ends[2];
+    FILE *file = tmpfile();
+    fputs("some bytes", file);
+    fflush(file);
+    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+    assert_int_equal(10, files_sendfile(ends[0], fileno(file), 0, 10));
+    close(ends[1]);
+    assert_int_equal(-EPIPE, files_sendfile(ends[0], fileno(file), 0, 10));
+    close(ends[0]);
+    fclose(file);
+}
+
+static void a_peer_that_has_gone_costs_no_signal(void **state)
+{
+    (void)state;
+    sigset_t pipe, before;
+    send_to_nobody(); /* which would end the process */
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    send_to_nobody();
+    assert_false(pipe_signal_waits());
+    pthread_kill(pthread_self(), SIGPIPE); /* somebody else's stays */
+    send_to_nobody();
+    assert_true(pipe_signal_waits());
+    sigtimedwait(&pipe, NULL, &(struct timespec){0});
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* --- the walk --- */
@@ -270,6 +348,8 @@ int main(void)
         cmocka_unit_test(what_is_no_date_is_none),
         cmocka_unit_test(a_date_is_read_as_it_was_written),
         cmocka_unit_test(the_end_of_a_name_tells_the_type),
+        cmocka_unit_test(a_table_without_names_knows_no_type),
+        cmocka_unit_test(a_peer_that_has_gone_costs_no_signal),
         cmocka_unit_test(the_walk_opens_nothing_outside),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: MIT */
 #include "asking.h"
 
+#include "loop/http/body.h"
 #include "loop/http/router.h"
 
 static struct loop_http_router router, api, users;
@@ -363,6 +364,7 @@ static void routers_are_mounted_once_and_in_no_circle(void **state)
     static const char *const wrong[] = {"", "/", "/a/", "a", "/*a", "/:"};
     for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++)
         assert_int_equal(-EINVAL, loop_http_mount(&router, wrong[i], &users));
+    assert_int_equal(-EINVAL, loop_http_mount(&router, "/d", NULL));
     struct loop_http_router *above = &users;
     for (int i = 0; i < LOOP_ROUTE_MOUNTS_MAX; i++) {
         assert_int_equal(0, loop_http_router_init(&deep[i]));
@@ -395,6 +397,134 @@ static void the_routers_own_routes_go_before_what_is_mounted(void **state)
     end();
 }
 
+/* Each way to a path may have methods of its own. */
+static void methods_are_listed_once(void **state)
+{
+    begin(state);
+    serve(&router, "/x");
+    assert_int_equal(0, loop_http_route(&router, "HEAD", "/x", show, NULL));
+    serve(&router, "/:a");
+    serve(&router, "/:a/y/");
+    assert_int_equal(0, loop_http_route(&router, "PUT", "/:ab/y/", show, NULL));
+    assert_int_equal(0, loop_http_route(&router, "PUT", "/:ab/:b/:cd", show, NULL));
+    assert_int_equal(0, loop_http_route(&router, "POST", "/*path", show, NULL));
+    const char *answer = ask("DELETE", "/x");
+    assert_int_equal(405, status_of_answer(answer));
+    assert_non_null(strcasestr(answer, "allow: GET, HEAD, POST, OPTIONS\r\n"));
+    assert_int_equal(405, status_of_answer(ask("DELETE", "/x/y")));
+    answer = ask("DELETE", "/z/y/");
+    assert_non_null(strcasestr(answer, "allow: GET, HEAD, PUT, POST, OPTIONS\r\n"));
+    end();
+}
+
+/* Of two that are as deep the first that the path leads to answers. */
+static void several_routers_may_lie_on_the_way(void **state)
+{
+    begin(state);
+    assert_int_equal(0, loop_http_mount(&router, "/:a", &api));
+    assert_int_equal(0, loop_http_mount(&router, "/x", &users));
+    loop_http_on_missing(&users, be_a_teapot);
+    serve(&api, "/y");
+    assert_int_equal(418, status_of_answer(ask("GET", "/x/none")));
+    assert_string_equal("/:a/y a=x", get("/x/y"));
+    assert_int_equal(404, status_of_answer(ask("GET", "/z/none")));
+    loop_http_router_fini(&api); /* which is not the last that was mounted */
+    assert_int_equal(404, status_of_answer(ask("GET", "/z/y")));
+    assert_int_equal(418, status_of_answer(ask("GET", "/x/y")));
+    end();
+}
+
+static void step_aside(struct loop_http_request *req, struct loop_http_response *res)
+{
+    req->path = "/elsewhere";
+    loop_http_next(req, res);
+}
+
+static void look_elsewhere(struct loop_http_request *req, struct loop_http_response *res)
+{
+    char value[16];
+    assert_int_equal(1, loop_http_param(req, "a", value, sizeof(value)));
+    assert_int_equal(-ENOBUFS, loop_http_param(req, "a", value, 1));
+    req->path = "/";
+    assert_int_equal(-ENOENT, loop_http_param(req, "a", value, sizeof(value)));
+    req->path = "*";
+    assert_int_equal(-ENOENT, loop_http_param(req, "a", value, sizeof(value)));
+    loop_http_end_text(res, "looked");
+}
+
+/* A request that steps out of the router it is in is lost; its parameters are those of its path. */
+static void the_path_of_a_request_may_be_changed(void **state)
+{
+    begin(state);
+    assert_int_equal(0, loop_http_mount(&router, "/api", &api));
+    assert_int_equal(0, loop_http_use(&api, step_aside, NULL));
+    serve(&router, "/elsewhere");
+    assert_int_equal(0, loop_http_route(&router, "GET", "/users/:a", look_elsewhere, NULL));
+    assert_string_equal("500", get("/api/x"));
+    assert_string_equal("looked", get("/users/1"));
+    end();
+}
+
+static void fail_nowhere(struct loop_http_request *req, struct loop_http_response *res)
+{
+    loop_http_fail(req, res, 409, NULL);
+}
+
+static void route_none(struct loop_http_request *req, struct loop_http_response *res)
+{
+    if (strcmp(req->path, "/next") == 0)
+        skip_it(req, res);
+    else
+        fail_nowhere(req, res);
+}
+
+static void who_is_in_no_router_has_plain_answers(void **state)
+{
+    begin_asking(state, route_none);
+    assert_int_equal(404, status_of_answer(ask("GET", "/next")));
+    assert_int_equal(409, status_of_answer(ask("GET", "/fail")));
+    end_asking();
+    begin(state);
+    loop_http_on_missing(&router, skip_it);
+    assert_int_equal(404, status_of_answer(ask("GET", "/next")));
+    end();
+}
+
+static void on_form(struct loop_http_request *req, int status, struct loop_text form)
+{
+    char pattern[64];
+    assert_int_equal(0, status);
+    assert_int_equal(3, form.size);
+    assert_int_equal(6, loop_http_route_pattern(req, pattern, sizeof(pattern)));
+    loop_http_end_text(req->response, pattern);
+}
+
+static void wait_for_form(struct loop_http_request *req, struct loop_http_response *res)
+{
+    (void)res;
+    assert_ptr_equal(&router, loop_http_route_data(req));
+}
+
+static void read_form_first(struct loop_http_request *req, struct loop_http_response *res)
+{
+    assert_int_equal(0, loop_http_read_form(req, 0, on_form));
+    loop_http_router_handle(&router, req, res);
+}
+
+static void a_body_that_is_read_before_the_router_knows_its_route_all_the_same(void **state)
+{
+    static const char question[] = "POST /forms HTTP/1.1\r\nhost: h\r\nconnection: close\r\n"
+                                   "content-type: application/x-www-form-urlencoded\r\n"
+                                   "content-length: 3\r\n\r\na=b";
+    assert_int_equal(0, loop_http_router_init(&router));
+    begin_asking(state, read_form_first);
+    assert_int_equal(0, loop_http_route(&router, "POST", "/forms", wait_for_form, &router));
+    const char *answer = ask_bytes(question, sizeof(question) - 1, sizeof(question) - 1);
+    assert_string_equal("/forms", body_of_answer(answer));
+    end_asking();
+    loop_http_router_fini(&router);
+}
+
 static void what_no_request_has_is_not_there(void **state)
 {
     struct loop_http_request req = {.path = "/a", .method = "GET"};
@@ -416,6 +546,11 @@ int main(void)
         real_test(failures_are_answered_by_the_nearest_router),
         real_test(routers_are_mounted_once_and_in_no_circle),
         real_test(the_routers_own_routes_go_before_what_is_mounted),
+        real_test(methods_are_listed_once),
+        real_test(several_routers_may_lie_on_the_way),
+        real_test(the_path_of_a_request_may_be_changed),
+        real_test(who_is_in_no_router_has_plain_answers),
+        real_test(a_body_that_is_read_before_the_router_knows_its_route_all_the_same),
         cmocka_unit_test(what_no_request_has_is_not_there),
     };
     return cmocka_run_group_tests_name("http/router", tests, NULL, NULL);

@@ -40,7 +40,7 @@ static void on_server_closed(struct loop_http_server *closed)
     server_closed = true;
 }
 
-static void open_server_with(void **state, const struct loop_http_options *options)
+static inline void open_server_with(void **state, const struct loop_http_options *options)
 {
     loop = *state;
     server_closed = false;
@@ -112,7 +112,7 @@ static void peer_send_bytes(struct peer *peer, const void *bytes, size_t size)
     assert_true(loop_write_copy(&peer->tcp.stream, bytes, size) >= 0);
 }
 
-static void peer_send(struct peer *peer, const char *text)
+static inline void peer_send(struct peer *peer, const char *text)
 {
     peer_send_bytes(peer, text, strlen(text));
 }

@@ -1,81 +1,15 @@
 /* A server whose memory ends: in each scenario each allocation of libloop-http fails once.
  *
- * The linker sends what the library asks of malloc(3) and its sisters through functions of this
- * file (--wrap), which refuse the nth. Whatever the nth was for, nothing crashes, the program gets
- * its callbacks once, every exchange can be ended, the server can be closed, and no memory is left.
- * What a peer is told then is not looked at: it may be nothing.
+ * memory_ends.h refuses the nth. Whatever that was for, nothing crashes, the program gets its
+ * callbacks once, every exchange can be ended, the server can be closed, and no memory is left.
+ * What a peer is told then is not looked at, but that nothing looks whole that is not: it may be
+ * nothing. The memory of the loop does not end.
  *
  * SPDX-License-Identifier: MIT */
+#include "memory_ends.h"
 #include "server.h"
 
 #include "loop/pipe.h"
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void __real_free(void *memory);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-char *__wrap_strdup(const char *text);
-char *__wrap_strndup(const char *text, size_t size);
-void __wrap_free(void *memory);
-
-static long left;      /* until the one that fails; 0: none does */
-static long asked_for; /* of which so many were */
-static long in_use;
-
-static bool fails(void)
-{
-    return left > 0 && (asked_for++, --left == 0);
-}
-
-static void *counted(void *memory)
-{
-    in_use += memory != NULL;
-    return memory;
-}
-
-void *__wrap_malloc(size_t size)
-{
-    return fails() ? NULL : counted(__real_malloc(size));
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return fails() ? NULL : counted(__real_calloc(count, size));
-}
-
-void *__wrap_realloc(void *memory, size_t size)
-{
-    if (fails())
-        return NULL;
-    void *grown = __real_realloc(memory, size);
-    in_use += grown && !memory;
-    return grown;
-}
-
-char *__wrap_strndup(const char *text, size_t size)
-{
-    size_t length = strnlen(text, size);
-    char *copy = __wrap_malloc(length + 1);
-    if (!copy)
-        return NULL;
-    memcpy(copy, text, length);
-    copy[length] = '\0';
-    return copy;
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return __wrap_strndup(text, strlen(text));
-}
-
-void __wrap_free(void *memory)
-{
-    in_use -= memory != NULL;
-    __real_free(memory);
-}
 
 /* --- programs, each of which can go wrong anywhere --- */
 
@@ -191,13 +125,13 @@ static void check_answers(void)
 
 static void ask_once(const char *request)
 {
-    long armed = left;
-    left = 0;
+    long armed = memory_left;
+    memory_left = 0;
     peer_open(&peer);
     peer.capacity = 4 << 20;
     peer.in = realloc(peer.in, peer.capacity);
     assert_non_null(peer.in);
-    left = armed;
+    memory_left = armed;
     peer_send(&peer, request);
     settle();
     settle();
@@ -205,7 +139,7 @@ static void ask_once(const char *request)
         check_answers();
     peer_half_close(&peer);
     settle();
-    left = 0;
+    memory_left = 0;
     peer_close(&peer);
 }
 
@@ -215,19 +149,19 @@ static bool survives(void **state, const char *request, long nth)
     const struct loop_http_options options = {.on_request = on_request,
                                               .on_log = on_log,
                                               .compress = true};
-    long before = in_use;
-    left = 0;
-    asked_for = 0;
+    long before = memory_in_use;
+    memory_left = 0;
+    memory_asked_for = 0;
     begun = ended = 0;
     open_server_with(state, &options);
-    left = nth;
+    memory_left = nth;
     ask_once(request);
-    bool reached = asked_for >= nth;
+    bool reached = memory_asked_for >= nth;
     loop_http_server_close(&server, 0, on_server_closed);
     while (!server_closed)
         loop_run(loop, LOOP_RUN_ONCE);
     assert_int_equal(begun, ended);
-    assert_int_equal(before, in_use);
+    assert_int_equal(before, memory_in_use);
     return reached;
 }
 
@@ -292,20 +226,11 @@ static void while_a_response_comes_from_a_stream(void **state)
 
 static int descriptors;
 
-static void *resize(void *context, void *memory, size_t size)
-{
-    (void)context;
-    if (size > 0)
-        return __real_realloc(memory, size);
-    __real_free(memory);
-    return NULL;
-}
-
 static int setup_own(void **state)
 {
     static struct loop own;
     const struct loop_options options = {.clock = LOOP_CLOCK_VIRTUAL,
-                                         .allocator = {.resize = resize}};
+                                         .allocator = {.resize = memory_core}};
     descriptors = open_descriptors();
     *state = &own;
     return loop_init(&own, &options);

@@ -103,6 +103,8 @@ static void what_is_no_url_is_refused(void **state)
         "http://a/{}",    "http://a/|",
         "http://a/^",     "http://a/`",
         "http://[::1]]/", "http://[[::1]]/",
+        "http://u<@h/",   "http://a/?<x>",
+        "http://a/#<x>",  "http://[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa]",
     };
     struct loop_url untouched;
     memset(&untouched, 0xa5, sizeof(untouched));
@@ -113,6 +115,7 @@ static void what_is_no_url_is_refused(void **state)
     }
     struct loop_url url;
     assert_int_equal(-EINVAL, loop_url_parse(&url, (struct loop_text){"http://a/\0b", 11}));
+    assert_int_equal(-EINVAL, loop_url_parse(&url, (struct loop_text){"http://[::1\0]", 13}));
     assert_int_equal(-EINVAL, loop_url_parse(&url, (struct loop_text){0}));
     (void)state;
 }
@@ -128,6 +131,21 @@ static void a_url_may_be_long_but_not_too_long(void **state)
     (void)state;
 }
 
+static void a_text_that_is_not_there_equals_nothing_else(void **state)
+{
+    const struct loop_text none = {0};
+    assert_true(loop_text_equal(none, NULL));
+    assert_false(loop_text_equal(none, ""));
+    assert_false(loop_text_equal(t(""), NULL));
+    assert_true(loop_text_equal(t(""), ""));
+    assert_false(loop_text_equal(t("a"), "b"));
+    (void)state;
+}
+
+#define TEN       "abcdefghi."
+#define FIFTY     TEN TEN TEN TEN TEN
+#define LONG_HOST "http://" FIFTY FIFTY FIFTY FIFTY FIFTY "abcde" /* 255 bytes */
+
 static void what_a_client_may_fetch_has_a_plain_host_and_a_port(void **state)
 {
     static const struct {
@@ -140,6 +158,7 @@ static void what_a_client_may_fetch_has_a_plain_host_and_a_port(void **state)
         {"http:///a", 0},       {"http:a", 0},
         {"http://u@a", 0},      {"http://@a", 0},
         {"http://a:0", 0},      {"http://%61", 0},
+        {LONG_HOST, 80},        {LONG_HOST "x", 0},
         {"http://a;b", 0},      {"http://a,b", 0},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -205,6 +224,9 @@ static const struct {
     {"a:/b", ".//x", "a:/.//x"},
     {"a:b", "", "a:b"},
     {"a:b", "..", "a:"},
+    {"a:b", "../x", "a:x"},
+    {"a:b", "./x", "a:x"},
+    {"a:", "b", "a:b"},
     {"mailto:a@b", "c", "mailto:c"},
 };
 
@@ -218,9 +240,16 @@ static void references_resolve_as_the_rfc_says(void **state)
         ssize_t size = loop_url_resolve(&base, &reference, text, sizeof(text));
         assert_int_equal(strlen(references[i].target), size);
         assert_string_equal(references[i].target, text);
+        for (size_t room = 0; room <= (size_t)size; room++)
+            assert_int_equal(-ENOBUFS, loop_url_resolve(&base, &reference, text, room));
     }
     struct loop_url base, reference;
     char text[ROOM];
+    const struct loop_url guarded = {.scheme = t("a"), .path = t("//x"), .port = -1};
+    for (size_t room = 0; room <= 7; room++)
+        assert_int_equal(-ENOBUFS, loop_url_resolve(&guarded, &guarded, text, room));
+    assert_int_equal(7, loop_url_resolve(&guarded, &guarded, text, 8));
+    assert_string_equal("a:/.//x", text);
     assert_int_equal(0, loop_url_parse(&base, t("/a")));
     assert_int_equal(0, loop_url_parse(&reference, t("b")));
     assert_int_equal(-EINVAL, loop_url_resolve(&base, &reference, text, sizeof(text)));
@@ -242,6 +271,8 @@ static void pieces_that_would_be_read_differently_are_not_put_together(void **st
         {.scheme = t("http"), .host = t("::1"), .path = none, .port = -1},
         {.scheme = t("http"), .host = t("a"), .path = t("/ "), .port = -1},
         {.scheme = t("http"), .host = t("a"), .path = none, .port = 65536},
+        {.scheme = t("a"), .path = t("/b"), .port = 80},
+        {.scheme = t("a"), .path = t("/b"), .port = -1, .ip6 = true},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
         assert_int_equal(-EINVAL, loop_url_build(&cases[i], text, sizeof(text)));
@@ -466,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_url_is_cut_into_its_pieces),
         cmocka_unit_test(what_is_no_url_is_refused),
         cmocka_unit_test(a_url_may_be_long_but_not_too_long),
+        cmocka_unit_test(a_text_that_is_not_there_equals_nothing_else),
         cmocka_unit_test(what_a_client_may_fetch_has_a_plain_host_and_a_port),
         cmocka_unit_test(references_resolve_as_the_rfc_says),
         cmocka_unit_test(pieces_that_would_be_read_differently_are_not_put_together),

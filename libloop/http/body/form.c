@@ -65,7 +65,7 @@ int loop_http_read_form(struct loop_http_request *req, size_t max, loop_http_for
     bool is_form = loop_http_has_type(req, "application/x-www-form-urlencoded");
     if (!cb)
         return -EINVAL;
-    if (reader_of(req))
+    if (reader_is_late(req))
         return -EALREADY;
     struct form_reader *form_reader = calloc(1, sizeof(*form_reader));
     if (!form_reader)
@@ -73,13 +73,10 @@ int loop_http_read_form(struct loop_http_request *req, size_t max, loop_http_for
     form_reader->reader.done = on_form_done;
     form_reader->reader.drop = on_form_drop;
     form_reader->cb = cb;
-    int error = is_form ? loop_http_collect_body(req, max, on_collected) : 0;
-    if (error) {
-        free(form_reader);
-        return error;
-    }
     reader_attach(req, &form_reader->reader);
-    if (!is_form)
+    if (is_form)
+        loop_http_collect_body(req, max, on_collected); /* which nobody else does */
+    else
         reader_refuse(&form_reader->reader, -EMEDIUMTYPE);
     return 0;
 }

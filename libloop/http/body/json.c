@@ -32,6 +32,11 @@ static void on_gone(struct exchange_hook *hook)
     reader->drop(reader);
 }
 
+bool reader_is_late(const struct loop_http_request *req)
+{
+    return reader_of(req) || exchange_of(req)->body_cb;
+}
+
 void reader_attach(struct loop_http_request *req, struct body_reader *reader)
 {
     reader->mark.mark.kind = ROUTE_READER;
@@ -145,6 +150,13 @@ static void on_json_drop(struct body_reader *reader)
     free(loop_container_of(reader, struct json_reader, reader));
 }
 
+/* Of the text there are always words. Of memory there may be neither words nor a code; inside of a
+ * string or a number jansson cannot tell the two apart. */
+static bool is_of_memory(const json_error_t *error)
+{
+    return json_error_code(error) == json_error_out_of_memory || error->text[0] == '\0';
+}
+
 static void on_collected(struct loop_http_request *req, int status, const char *bytes, size_t size)
 {
     struct body_reader *reader = reader_of(req);
@@ -160,7 +172,7 @@ static void on_collected(struct loop_http_request *req, int status, const char *
         reader_finish(reader, 0, NULL);
         return;
     }
-    bool memory = json_error_code(&error) == json_error_out_of_memory;
+    bool memory = is_of_memory(&error);
     snprintf(message, sizeof(message), "Not JSON: line %d, column %d (byte %d)", error.line,
              error.column, error.position);
     reader_finish(reader, memory ? -ENOMEM : -EBADMSG, memory ? NULL : message);
@@ -179,7 +191,7 @@ int loop_http_read_json(struct loop_http_request *req, size_t max, loop_http_jso
 {
     if (!cb)
         return -EINVAL;
-    if (reader_of(req))
+    if (reader_is_late(req))
         return -EALREADY;
     struct json_reader *json_reader = calloc(1, sizeof(*json_reader));
     if (!json_reader)
@@ -187,13 +199,10 @@ int loop_http_read_json(struct loop_http_request *req, size_t max, loop_http_jso
     json_reader->reader.done = on_json_done;
     json_reader->reader.drop = on_json_drop;
     json_reader->cb = cb;
-    int error = is_json(req) ? loop_http_collect_body(req, max, on_collected) : 0;
-    if (error) {
-        free(json_reader);
-        return error;
-    }
     reader_attach(req, &json_reader->reader);
-    if (!is_json(req))
+    if (is_json(req))
+        loop_http_collect_body(req, max, on_collected); /* which nobody else does */
+    else
         reader_refuse(&json_reader->reader, -EMEDIUMTYPE);
     return 0;
 }

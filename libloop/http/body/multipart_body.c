@@ -23,7 +23,6 @@ struct parts_reader {
     size_t rest_size, rest_used;
     bool paused;
     bool going_on; /* the tick is queued */
-    bool ended;    /* no more pieces come */
     bool feeding;  /* the parser is on the stack */
     bool dropped;  /* and the request has gone meanwhile */
     int failed;    /* to be told when the pause is over */
@@ -89,7 +88,7 @@ static void on_done(struct body_reader *reader, int status, const char *message)
     free(parts);
     if (copy.owner)
         copy.owner->done(copy.owner, status);
-    else if (copy.done)
+    else
         copy.done(copy.reader.req, status);
 }
 
@@ -159,7 +158,6 @@ static void on_body(struct loop_http_request *req, ssize_t size, const void *byt
         on_piece(parts, bytes, (size_t)size);
         return;
     }
-    parts->ended = true;
     if (size != LOOP_EOF && !parts->failed)
         parts->failed = (int)size;
     if (!parts->paused && !parts->going_on)
@@ -191,10 +189,8 @@ static void on_go_on(struct loop_task *task)
         return;
     if (parts->failed)
         finish(parts, parts->failed);
-    else if (parts->ended)
-        finish(parts, loop_multipart_finish(&parts->form));
     else
-        loop_http_resume_body(reader->req);
+        loop_http_resume_body(reader->req); /* it cannot have ended, but by an error */
 }
 
 void loop_http_resume_parts(struct loop_http_request *req)
@@ -228,7 +224,7 @@ static int make_parser(struct parts_reader *parts, const struct loop_http_parts 
 int parts_start(struct loop_http_request *req, const struct loop_http_parts *options,
                 struct parts_owner *owner)
 {
-    if (reader_of(req))
+    if (reader_is_late(req))
         return -EALREADY;
     struct parts_reader *parts = calloc(1, sizeof(*parts));
     if (!parts)
@@ -240,17 +236,17 @@ int parts_start(struct loop_http_request *req, const struct loop_http_parts *opt
     parts->done = options->done;
     parts->owner = owner;
     int refused = make_parser(parts, options);
-    if (!refused)
-        loop_http_limit_body(req, parts->form.limits.total_bytes);
-    int error = refused ? 0 : loop_http_read_body(req, on_body);
-    if (refused == -ENOMEM || error) {
-        loop_multipart_fini(&parts->form);
+    if (refused == -ENOMEM) {
         free(parts);
-        return error ? error : -ENOMEM;
+        return -ENOMEM;
     }
     reader_attach(req, &parts->reader);
-    if (refused)
+    if (refused) {
         reader_refuse(&parts->reader, refused);
+        return 0;
+    }
+    loop_http_limit_body(req, parts->form.limits.total_bytes);
+    loop_http_read_body(req, on_body); /* which nobody else does */
     return 0;
 }
 

@@ -29,6 +29,9 @@ struct body_reader {
 /* The reader of a request; NULL: none. */
 struct body_reader *reader_of(const struct loop_http_request *req);
 
+/* Whether anybody reads the body, or has read it. */
+bool reader_is_late(const struct loop_http_request *req);
+
 /* Takes a reader in; the request has none. */
 void reader_attach(struct loop_http_request *req, struct body_reader *reader);
 void reader_detach(struct body_reader *reader);

@@ -135,8 +135,9 @@ static void redirect(struct exchange *exchange, const char *path)
     struct loop_text name = loop_path_basename(path);
     ssize_t size = loop_percent_encode(name, NULL, location + 2, 3 * 256);
     if (size < 0) {
+        /* unreachable: names of this length are none of Linux's own file systems */
         fail(exchange, -ENOENT);
-        return;
+        return; /* unreachable: as above, it does not exist */
     }
     memcpy(location, "./", 2);
     const char *query = exchange->req.query;

@@ -56,15 +56,15 @@ enum range range_parse(const char *value, uint64_t size, uint64_t *first, uint64
     at += strspn(at, " \t");
     if (*at == '-')
         return parse_suffix(at + 1, size, first, last);
-    uint64_t from, to = UINT64_MAX;
+    uint64_t from, to;
     if (!take_number(&at, &from) || *at++ != '-')
         return RANGE_ALL;
-    bool closed = *at >= '0' && *at <= '9' && take_number(&at, &to);
+    bool closed = take_number(&at, &to);
     if (!ends(at) || (closed && to < from))
         return RANGE_ALL;
     if (from >= size)
         return RANGE_NONE;
     *first = from;
-    *last = to < size ? to : size - 1;
+    *last = closed && to < size ? to : size - 1;
     return RANGE_PART;
 }

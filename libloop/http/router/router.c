@@ -122,7 +122,7 @@ static bool is_wildcard(struct loop_text segment)
 /* Whether a pattern before this rest has a parameter of the same name. */
 static bool is_taken(struct loop_text pattern, struct loop_text segment)
 {
-    while (pattern.size > 0) {
+    for (;;) { /* until the segment itself comes */
         struct loop_text other = route_take_segment(&pattern);
         if (other.bytes == segment.bytes)
             return false;
@@ -130,7 +130,6 @@ static bool is_taken(struct loop_text pattern, struct loop_text segment)
             memcmp(other.bytes + 1, segment.bytes + 1, segment.size - 1) == 0)
             return true;
     }
-    return false;
 }
 
 static int check_pattern(const char *string)
@@ -292,9 +291,7 @@ static void unmount(struct loop_http_router *child)
     while (*place != child)
         place = &(*place)->beside;
     *place = child->beside;
-    struct route_node *node = grow(child->parent, child->prefix); /* which is there */
-    if (node)
-        node->mounted = NULL;
+    grow(child->parent, child->prefix)->mounted = NULL; /* all of it is there */
     let_go(child);
 }
 

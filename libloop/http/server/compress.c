@@ -90,15 +90,17 @@ static void tell_caches(struct exchange *exchange)
         loop_http_add_header(&exchange->res, "Vary", "Accept-Encoding");
 }
 
-static void weaken_tag(struct exchange *exchange)
+static int weaken_tag(struct exchange *exchange)
 {
-    char weak[256];
     const char *tag = response_find(exchange, "etag");
     if (!tag || tag[0] == 'W')
-        return;
-    int size = snprintf(weak, sizeof(weak), "W/%.*s", (int)strcspn(tag, "\r"), tag);
-    if (size < (int)sizeof(weak))
-        loop_http_set_header(&exchange->res, "ETag", weak);
+        return 0;
+    char *weak;
+    if (asprintf(&weak, "W/%.*s", (int)strcspn(tag, "\r"), tag) < 0)
+        return -ENOMEM;
+    int error = loop_http_set_header(&exchange->res, "ETag", weak);
+    free(weak);
+    return error;
 }
 
 /* A part of these bytes cannot be asked for: they are not the file's. */
@@ -108,14 +110,15 @@ static void refuse_ranges(struct exchange *exchange)
         loop_http_set_header(&exchange->res, "Accept-Ranges", "none");
 }
 
+/* A tag that stayed strong would be that of other bytes: without a weak one nothing is encoded. */
 static int mark_encoded(struct exchange *exchange)
 {
-    int error = loop_http_add_header(&exchange->res, "Content-Encoding", "gzip");
-    if (error < 0)
-        return error;
-    weaken_tag(exchange);
-    refuse_ranges(exchange);
-    return 0;
+    int error = weaken_tag(exchange);
+    if (error == 0)
+        error = loop_http_add_header(&exchange->res, "Content-Encoding", "gzip");
+    if (error == 0)
+        refuse_ranges(exchange);
+    return error;
 }
 
 void compress_vary(struct exchange *exchange, uint64_t size)

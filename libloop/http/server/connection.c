@@ -74,8 +74,6 @@ void connection_destroy(struct loop_http_connection *conn)
     loop_timer_stop(&conn->timer);
     loop_task_cancel(&conn->tick);
     list_remove(&conn->link);
-    if (conn->exchange)
-        exchange_free(conn->exchange);
     free(conn->kept);
     free(conn);
     if (!upgraded)

@@ -53,9 +53,7 @@ static void on_piece(struct loop_http_connection *conn)
 static void on_message_end(struct loop_http_connection *conn)
 {
     if (conn->phase == CONNECTION_DISCARD) {
-        connection_enter(conn, CONNECTION_IDLE);
-        if (conn->last)
-            connection_finish(conn);
+        connection_enter(conn, CONNECTION_IDLE); /* the last would not have been thrown away */
         return;
     }
     connection_enter(conn, CONNECTION_DONE);
@@ -92,7 +90,7 @@ static bool wanted(const struct loop_http_connection *conn)
         return conn->exchange->body == BODY_READING || conn->exchange->req.body_size == 0;
     case CONNECTION_DONE:
     case CONNECTION_LINGER:
-        return false;
+        break;
     }
     return false;
 }

@@ -204,11 +204,7 @@ void exchange_body(struct exchange *exchange, ssize_t size, const void *bytes)
 {
     struct loop_http_request *req = &exchange->req;
     if (exchange->body == BODY_OVER)
-        return;
-    if (!exchange->body_cb) { /* it ended unasked: only an empty chunked one can */
-        exchange->body = size < 0 ? BODY_OVER : exchange->body;
-        return;
-    }
+        return; /* else somebody reads it, or nothing of it would have been parsed */
     if (size > 0 && req->body_read + (uint64_t)size > exchange->body_limit) {
         exchange->conn->last = true;
         deliver(exchange, -EFBIG, NULL);

@@ -29,7 +29,7 @@ static void put_char(struct line *line, char c)
 
 static void put_escaped(struct line *line, const char *text)
 {
-    for (const char *at = text; at && *at; at++) {
+    for (const char *at = text; *at; at++) {
         unsigned char c = (unsigned char)*at;
         if (c >= ' ' && c < 0x7f && c != '"' && c != '\\') {
             put_char(line, *at);

@@ -63,7 +63,7 @@ static void on_piece(struct loop_read *read, int status)
 {
     struct exchange *exchange = loop_container_of(read, struct exchange, read);
     if (status == LOOP_EOF)
-        status = read->size > 0 ? take(exchange, read->size) : 0;
+        status = 0; /* one byte is enough for a piece, so none is left */
     else if (status == 0)
         status = take(exchange, read->size);
     if (!exchange->conn)

@@ -43,7 +43,7 @@ int http_upgrade(struct loop_http_response *res, const char *extra, struct link 
         return error;
     struct loop_http_connection *conn = exchange->conn;
     if (conn->phase == CONNECTION_BODY && message_next(&conn->message, &conn->input) != MESSAGE_END)
-        return -EINVAL;
+        return -EINVAL; /* unreachable: what has no body ends behind its head */
     error = send_head(exchange, extra);
     if (error)
         return error;

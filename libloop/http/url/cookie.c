@@ -102,12 +102,12 @@ static int check(const struct loop_cookie *cookie)
     return 0;
 }
 
-/* At least so many digits. */
+/* At least so many digits, of which one is the least. */
 static void write_number(struct writer *writer, int64_t number, int digits)
 {
     char text[EXPIRES_MAX_DIGITS];
     int count = 0;
-    for (; number > 0 || count < digits || count == 0; number /= 10)
+    for (; number > 0 || count < digits; number /= 10)
         text[EXPIRES_MAX_DIGITS - ++count] = (char)('0' + number % 10);
     write_bytes(writer, text + EXPIRES_MAX_DIGITS - count, (size_t)count);
 }

@@ -123,7 +123,7 @@ struct loop_text loop_path_dirname(const char *path)
 {
     struct loop_text name = loop_path_basename(path);
     size_t length = (size_t)(name.bytes - path);
-    if (length == 0 || name.size == 0)
+    if (length == 0)
         return loop_text_of(path[0] == '/' ? "/" : ".");
     if (length == 1)
         return loop_text_of("/");

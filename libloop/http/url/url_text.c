@@ -72,7 +72,7 @@ static int digit_value(char byte)
 
 int text_escape(struct loop_text text)
 {
-    if (text.size < 3 || text.bytes[0] != '%')
+    if (text.size < 3)
         return -1;
     int high = digit_value(text.bytes[1]);
     int low = digit_value(text.bytes[2]);
