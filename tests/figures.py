@@ -16,11 +16,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(ROOT, 'docs/how_it_is_tested.md')
 TABLE = re.compile(r'(<!-- figures -->\n)(.*?)(<!-- end of figures -->)', re.S)
 
+REACHED = r'([\d.]+) % of (\d+) lines, ([\d.]+) % of (\d+) branches'
+
 # The command, what of its output is told, and how.
 ROWS = [
-    ('./run test', r'(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$',
+    ('./run test', r'(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*\Z',
      '{0} tests passed, {1} failed, under four compilers and sanitizers'),
-    ('./run sanitize', r'(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$',
+    ('./run sanitize', r'(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*\Z',
      '{0} tests passed, {1} failed, in twelve rows'),
     ('./run sim --seeds 100000', r'(\d+) seeds from 0, (\d+) steps, (\d+) callbacks, ([\d.]+) s',
      '{0} programs, {1} simulated steps, {2} callbacks in {3} s: nothing found'),
@@ -28,8 +30,9 @@ ROWS = [
     ('./run torture', r'(\d+) injections; (\d+) of (\d+) call sites, and (\d+) (\S+)',
      '{0} injections; {1} of {2} call sites failed, the others listed with a reason'),
     ('./run fuzz 60', r'(.*)', None),
-    ('./run coverage', r'([\d.]+) % of (\d+) lines, ([\d.]+) % of (\d+) branches',
-     '{0} % of {1} lines, {2} % of {3} branches'),
+    ('./run coverage', r'core: ' + REACHED + r'.*^http: ' + REACHED,
+     '{0} % of {1} lines and {2} % of {3} branches of the core; {4} % of {5} lines and {6} % of {7} '
+     'branches of libloop-http'),
     ('./run soak 10', r'ended: (\d+) connections, .*?, (\d+) chores, (\d+) children, (\d+) changes',
      '{0} connections, {1} chores, {2} children, {3} changes in files: nothing grew, nothing left'),
 ]
@@ -51,7 +54,7 @@ def figure(command, pattern, text):
     """The second column of a row; None: the command has failed."""
     print(command, file=sys.stderr)
     done = subprocess.run(command.split(), cwd=ROOT, capture_output=True, text=True, check=False)
-    found = re.search(pattern, done.stdout, re.S)
+    found = re.search(pattern, done.stdout, re.S | re.M)
     if done.returncode or not found:
         print(done.stdout[-4000:], done.stderr[-1000:], file=sys.stderr)
         return None
