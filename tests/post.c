@@ -436,7 +436,7 @@ static void tasks_that_a_thread_posted_before_the_first_run_run(void **state)
 struct sleeper {
     struct loop *loop;
     struct loop_hook prepare; /* opens the gate: the next thing is the sleep */
-    struct loop_timer guard;  /* the loop is alive, and a test that hangs fails */
+    struct loop_timer alive;  /* which the loop is by this; it never comes */
     sem_t gate;
     pid_t thread;
     pthread_t pthread;
@@ -472,16 +472,16 @@ static void on_prepare(struct loop_hook *hook)
     loop_hook_stop(hook);
 }
 
-static void on_guard(struct loop_timer *timer)
+static void on_never(struct loop_timer *timer)
 {
     (void)timer;
-    say("nobody-woke-the-loop");
+    say("never-came");
 }
 
 static void on_wake_up(struct loop_task *task)
 {
     on_letter(task);
-    loop_timer_stop(&sleeper.guard);
+    loop_timer_stop(&sleeper.alive);
 }
 
 static void begin_sleep(struct loop *loop)
@@ -495,8 +495,8 @@ static void begin_sleep(struct loop *loop)
     sem_init(&sleeper.gate, 0, 0);
     loop_prepare_init(loop, &sleeper.prepare);
     loop_hook_start(&sleeper.prepare, on_prepare);
-    loop_timer_init(loop, &sleeper.guard);
-    loop_timer_start(&sleeper.guard, 10 * LOOP_SEC, 0, on_guard);
+    loop_timer_init(loop, &sleeper.alive);
+    loop_timer_start(&sleeper.alive, LOOP_NEVER, 0, on_never);
 }
 
 static void sleep_until_woken_by(void *(*waker)(void *))

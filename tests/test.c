@@ -130,6 +130,21 @@ static void become_misuser(void (*misuse)(void), int sentence_fd)
     _exit(0);
 }
 
+const char *said_towards(struct loop *loop, const char *expected)
+{
+    while (words_used < strlen(expected) && memcmp(words, expected, words_used) == 0 &&
+           loop_run(loop, LOOP_RUN_ONCE) == 1)
+        continue;
+    return said();
+}
+
+const char *said_of_length(struct loop *loop, size_t length)
+{
+    while (words_used < length && loop_run(loop, LOOP_RUN_ONCE) == 1)
+        continue;
+    return said();
+}
+
 void assert_panics(void (*misuse)(void), const char *sentence)
 {
     int ends[2];

@@ -42,6 +42,14 @@ void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 #define assert_said(words) assert_string_equal(words, said())
 const char *said(void);
 
+/* The same, once it has been said: turns run, and sleep, while it is but the beginning of that. For
+ * what the kernel may take a while to carry from one end to the other. */
+#define assert_will_say(loop, words) assert_string_equal(words, said_towards(loop, words))
+const char *said_towards(struct loop *loop, const char *expected);
+
+/* The same for words in any order: runs until they are as long. */
+const char *said_of_length(struct loop *loop, size_t length);
+
 /* Runs the function in a child and expects it to panic with a sentence that contains words. */
 void assert_panics(void (*misuse)(void), const char *words);
 

@@ -70,6 +70,14 @@ static const char *path_of(size_t size)
 
 enum { PATH_SIZE = 40 };
 
+/* An abstract name of this process's own, so that others may run the same tests. */
+static const char *abstract_name(size_t *size)
+{
+    static char name[64];
+    *size = 1 + (size_t)snprintf(name + 1, sizeof(name) - 1, "libloop-%d", (int)getpid());
+    return name;
+}
+
 static bool exists(const char *path)
 {
     struct stat stat;
@@ -205,8 +213,9 @@ static void a_client_reaches_a_server_by_its_path(void **state)
 
 static void a_client_reaches_a_server_by_an_abstract_name(void **state)
 {
-    const char name[] = "\0libloop\0test";
-    exchange(*state, name, sizeof(name) - 1);
+    char name[64] = "";
+    int length = snprintf(name + 1, sizeof(name) - 1, "libloop%ctest-%d", 0, (int)getpid());
+    exchange(*state, name, 1 + (size_t)length);
 }
 
 static void a_name_has_107_bytes_at_most(void **state)
@@ -214,6 +223,8 @@ static void a_name_has_107_bytes_at_most(void **state)
     struct conn conn;
     char abstract[128] = "";
     memset(abstract + 1, 'a', sizeof(abstract) - 1);
+    int length = snprintf(abstract + 1, 32, "%d", (int)getpid());
+    abstract[1 + length] = 'a';
     exchange(*state, path_of(107), 107);
     exchange(*state, abstract, 107);
     open_conn(*state, &conn, "c");
@@ -637,10 +648,12 @@ static void the_peer_is_the_process_that_made_the_other_end(void **state)
     pid_t pid = 0;
     uid_t uid = 0;
     gid_t gid = 0;
-    open_server(*state, &server, "\0libloop-peer", 13);
+    size_t size;
+    const char *name = abstract_name(&size);
+    open_server(*state, &server, name, size);
     open_conn(*state, &client, "c");
     assert_int_equal(-ENOTCONN, loop_pipe_peer(&client.pipe, &pid, &uid, &gid));
-    start_connect(&client, "\0libloop-peer", 13);
+    start_connect(&client, name, size);
     run_turns(*state, 2);
     assert_said("connect-OK");
     assert_int_equal(0, loop_pipe_peer(&server.accepted.pipe, &pid, &uid, &gid));
@@ -665,7 +678,9 @@ static void one_who_is_not_connected_has_no_peer(void **state)
     uid_t uid;
     gid_t gid;
     open_conn(*state, &conn, "c");
-    assert_int_equal(0, loop_pipe_bind(&conn.pipe, "\0libloop-alone", 14));
+    size_t size;
+    const char *name = abstract_name(&size);
+    assert_int_equal(0, loop_pipe_bind(&conn.pipe, name, size));
     assert_int_equal(-ENOTCONN, loop_pipe_peer(&conn.pipe, &pid, &uid, &gid));
     close_conn(&conn);
     run(*state);
@@ -1000,10 +1015,12 @@ static void what_a_receiving_listener_accepts_receives(void **state)
     struct server server;
     struct conn client;
     int fds[2] = {0};
-    open_server(*state, &server, "\0libloop-receive", 16);
+    size_t size;
+    const char *name = abstract_name(&size);
+    open_server(*state, &server, name, size);
     assert_int_equal(0, loop_pipe_receive_fds(&server.pipe));
     open_conn(*state, &client, "c");
-    start_connect(&client, "\0libloop-receive", 16);
+    start_connect(&client, name, size);
     assert_int_equal(0, pass(&client, 0, fds, 2));
     run_turns(*state, 3);
     const char *words = said();

@@ -13,6 +13,8 @@
  * SPDX-License-Identifier: MIT */
 #include "stream_requests.h"
 
+#include <poll.h>
+
 /* Connecting. */
 
 static void writes_queued_meanwhile_follow_the_connection(void **state)
@@ -162,6 +164,12 @@ static void the_idle_callback_comes_after_silence_and_again(void **state)
     close_pair(&pair);
 }
 
+static void await_bytes(const struct end *end)
+{
+    struct pollfd bytes = {.fd = loop_stream_fd(&end->stream), .events = POLLIN};
+    assert_int_equal(1, poll(&bytes, 1, -1));
+}
+
 static void bytes_either_way_put_the_idle_callback_off(void **state)
 {
     struct loop_buf buf = {text, 10};
@@ -171,6 +179,7 @@ static void bytes_either_way_put_the_idle_callback_off(void **state)
     assert_int_equal(0, loop_stream_set_idle(&pair.writer.stream, LOOP_SEC, on_idle));
     pass(pair.loop, 700 * LOOP_MS);
     assert_int_equal(10, loop_try_write(&pair.writer.stream, &buf, 1));
+    await_bytes(&pair.reader); /* or else the time, which is virtual, would pass at once */
     run_until_size(pair.loop, &pair.reader.size, 10);
     pass(pair.loop, 1300 * LOOP_MS - loop_now(pair.loop));
     assert_said("timer timer");

@@ -253,6 +253,16 @@ static inline size_t raw_drain(struct pair *pair, size_t size)
     return all;
 }
 
+/* So much is to come to the raw end, and no more; it may take a moment. */
+static inline void assert_drains(struct pair *pair, size_t size)
+{
+    int flags = fcntl(pair->raw, F_GETFL);
+    assert_int_equal(0, fcntl(pair->raw, F_SETFL, flags & ~O_NONBLOCK));
+    assert_int_equal(size, raw_drain(pair, size));
+    assert_int_equal(0, fcntl(pair->raw, F_SETFL, flags));
+    assert_int_equal(0, raw_drain(pair, SIZE_MAX));
+}
+
 /* Keeps what comes; the tests that care read got. */
 static inline void on_read(struct loop_stream *stream, ssize_t size, void *bytes)
 {
@@ -312,17 +322,29 @@ static inline void on_read_pattern(struct loop_stream *stream, ssize_t size, voi
     assert_int_equal(0, wrong);
 }
 
+/* What TCP may keep for the writer, in bytes; 1 is as little as it allows. */
+static inline void set_send_buffer(struct end *end, int size)
+{
+    if (kind == TCP)
+        assert_int_equal(0, setsockopt(loop_stream_fd(&end->stream), SOL_SOCKET, SO_SNDBUF, &size,
+                                       sizeof(size)));
+}
+
 /* Fills what the kernel keeps for the writer, so that the next byte has to be queued; returns how
- * much that took. The kernel may find room for a little more once it has passed some on. */
+ * much that took. What TCP has passed on it forgets when that is acknowledged, some time later, and
+ * finds room again: so it is given more than the reader's end can take, and is then allowed so
+ * little that the writer's end stays full until the reader has read. */
 static inline size_t fill(struct end *end)
 {
     static const char zeros[4096];
     static const struct loop_buf steps[] = {{zeros, 4096}, {zeros, 1}};
     size_t all = 0;
+    set_send_buffer(end, 65536);
     for (int idle = 0; idle < 3; idle++)
         for (size_t i = 0; i < ARRAY_LENGTH(steps); i++)
             for (ssize_t sent; (sent = loop_try_write(&end->stream, &steps[i], 1)) > 0; idle = 0)
                 all += (size_t)sent;
+    set_send_buffer(end, 1);
     return all;
 }
 

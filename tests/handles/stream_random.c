@@ -33,10 +33,11 @@ static size_t random_size(size_t max)
     return size < max ? size : max;
 }
 
-static void on_alarm(int number)
+/* From whoever runs the tests, who finds that it takes too long. */
+static void on_term(int number)
 {
     (void)number;
-    print_error("seed %u hangs\n", seed);
+    print_error("seed %u has not come to an end\n", seed);
     _exit(1);
 }
 
@@ -397,13 +398,11 @@ static void talk_through_a_proxy(struct loop *loop)
 static void with_many_seeds(void **state, void (*talk)(struct loop *loop))
 {
     row = pattern_bytes(TOTAL_MAX);
-    signal(SIGALRM, on_alarm);
-    alarm(100);
+    signal(SIGTERM, on_term);
     for (seed = 1; seed <= SEEDS; seed++) {
         state_of_chance = seed * 2654435761u;
         talk(*state);
     }
-    alarm(0);
     free(row);
 }
 

@@ -160,18 +160,27 @@ static void on_timer(struct loop_timer *timer)
     say("timer");
 }
 
+/* Makes the time pass that a loop which spins would spend. */
+static void spend_time(struct loop_hook *hook)
+{
+    on_hook(hook);
+    hook->handle.loop->now_ns += LOOP_MS / 4;
+}
+
+/* A loop that slept would be at the timer at once. */
 static void an_unreferenced_idle_hook_makes_the_loop_spin(void **state)
 {
     struct loop *loop = *state;
     struct named idle;
     struct loop_timer timer;
     start(loop, loop_idle_init, &idle, "idle");
+    loop_hook_start(&idle.hook, spend_time);
     loop_unref(&idle.hook.handle);
     loop_timer_init(loop, &timer);
     loop_timer_start(&timer, LOOP_MS, 0, on_timer);
     assert_int_equal(0, loop_run(loop, LOOP_RUN_DEFAULT));
-    assert_true(loop_turn(loop) > 5);
-    said();
+    assert_int_equal(4, loop_turn(loop));
+    assert_said("idle idle idle idle timer");
     loop_hook_stop(&idle.hook);
 }
 
@@ -213,7 +222,7 @@ int main(void)
         virtual_test(a_hook_stopped_before_it_ran_does_not_run),
         virtual_test(a_hook_may_close_itself_and_its_peers),
         virtual_test(starting_an_active_hook_takes_the_new_callback_in_the_old_place),
-        real_test(an_unreferenced_idle_hook_makes_the_loop_spin),
+        virtual_test(an_unreferenced_idle_hook_makes_the_loop_spin),
         virtual_test(a_single_turn_with_an_idle_hook_does_not_sleep_though_it_stopped),
         virtual_test(bad_arguments_are_refused),
     };

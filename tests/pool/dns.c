@@ -1187,7 +1187,6 @@ static void on_answer_count(struct loop_getaddrinfo *req)
 static int cancel_all_and_go_on(void *arg)
 {
     struct look after = {0};
-    alarm(20);
     if (loop_after_fork(arg) != 0)
         return 1;
     if (loop_run(arg, LOOP_RUN_DEFAULT) != 0)

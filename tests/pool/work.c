@@ -904,7 +904,6 @@ static int cancel_all_and_go_on(void *arg)
 {
     struct loop *loop = arg;
     struct forked new = {0};
-    alarm(20);
     if (loop_run(loop, LOOP_RUN_DEFAULT) != -ECHILD || loop_after_fork(loop) != 0)
         return 1;
     if (loop_run(loop, LOOP_RUN_DEFAULT) != 0)
@@ -929,7 +928,6 @@ static void in_a_forked_child_work_completes_once_and_the_pool_goes_on(void **st
 static int run_two_virtual_loops(void *arg)
 {
     struct loop *loops[] = {arg, &second_loop};
-    alarm(20);
     for (size_t i = 0; i < ARRAY_LENGTH(loops); i++)
         if (loop_after_fork(loops[i]) != 0)
             return 1;

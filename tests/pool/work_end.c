@@ -292,7 +292,6 @@ static void work_without_a_callback_may_be_late(void **state)
 
 static int run_child(void *expected)
 {
-    alarm(20);
     if (loop_after_fork(loop) != 0 || loop_run(loop, LOOP_RUN_DEFAULT) != 0)
         return 1;
     if (strcmp(expected, said()) != 0)
@@ -641,7 +640,6 @@ static void on_done_fork(struct loop_work *work, int status)
 
 static void end_of_child(void)
 {
-    alarm(20);
     int left = loop_run(loop, LOOP_RUN_DEFAULT);
     _exit(left == 0 && strcmp(said(), "a-OK a-free b-ECANCELED b-free c-ECANCELED") == 0 ? 0 : 1);
 }

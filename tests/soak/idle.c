@@ -3,10 +3,11 @@
  *
  * What is counted is how often epoll_wait() returns. This program has a function of that name,
  * which the library's call finds before the C library's, and which asks the kernel itself. A second
- * thread looks at the count, since the loop's own has to sleep; it begins when the loop has gone to
- * sleep, and fails if it never does, so that a library that waits in another way is not taken for
- * one that sleeps well. Switches of the thread, which the kernel counts, would say nearly the same;
- * but they are counted too when the thread waits for a page or a lock.
+ * thread looks at the count, since the loop's own has to sleep. First it rouses the loop, so that
+ * what setting up has left to be done is behind it, and a library that waits in another way is not
+ * taken for one that sleeps well; it begins to count when the kernel says that the loop's thread is
+ * asleep in that function again. Switches of the thread, which the kernel counts, would say nearly
+ * the same; but they are counted too when the thread waits for a page or a lock.
  *
  * SPDX-License-Identifier: MIT */
 #include "soak.h"
@@ -41,8 +42,16 @@ unsigned long long waits_ended(void)
     return atomic_load(&ended);
 }
 
-/* What is set up at first, such as a thread that ends, may have the loop look once or twice. */
-enum { SETTLE_MS = 300, TRIES = 100 };
+static atomic_bool roused;
+static pid_t loop_thread;
+
+static struct loop_async async;
+
+static void on_async(struct loop_async *handle)
+{
+    (void)handle;
+    atomic_store(&roused, true);
+}
 
 static void pause_ms(unsigned ms)
 {
@@ -51,13 +60,37 @@ static void pause_ms(unsigned ms)
         continue;
 }
 
+/* By /proc: in the state S, and not just on its way there. */
+static bool is_asleep(pid_t thread)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "/proc/self/task/%d/stat", (int)thread);
+    FILE *file = fopen(text, "r");
+    if (!file)
+        return false;
+    const char *line = fgets(text, sizeof(text), file);
+    const char *name_end = line ? strrchr(line, ')') : NULL;
+    bool asleep = name_end && strncmp(name_end, ") S", 3) == 0;
+    fclose(file);
+    return asleep;
+}
+
+/* How many waits had ended when it fell asleep in the next; no event can be left for that one. */
+static unsigned long long await_sleep(void)
+{
+    for (;; pause_ms(10)) {
+        unsigned long long ended_before = waits_ended();
+        if (waits_begun() > ended_before && is_asleep(loop_thread) && waits_ended() == ended_before)
+            return ended_before;
+    }
+}
+
 static void *look(void *seconds)
 {
-    int tries = 0;
-    while (waits_begun() == waits_ended() && ++tries < TRIES)
+    loop_async_send(&async);
+    while (!atomic_load(&roused))
         pause_ms(10);
-    pause_ms(SETTLE_MS);
-    unsigned long long before = waits_ended();
+    unsigned long long before = waits_begun() > 0 ? await_sleep() : 0;
     pause_ms(*(unsigned *)seconds * 1000);
     unsigned long long woken = waits_ended() - before;
     if (waits_begun() == 0)
@@ -66,11 +99,6 @@ static void *look(void *seconds)
         printf("%llu\n", woken);
     fflush(stdout);
     _exit(waits_begun() == 0 || woken > 0);
-}
-
-static void on_async(struct loop_async *async)
-{
-    (void)async;
 }
 
 static void never(struct loop_timer *timer)
@@ -99,7 +127,6 @@ static void on_signal(struct loop_signal *signal, int number)
 
 int idle(unsigned seconds)
 {
-    static struct loop_async async;
     static struct loop_timer far;
     static struct loop_fs_event folder;
     static struct loop_process parent;
@@ -115,6 +142,7 @@ int idle(unsigned seconds)
     check(loop_process_adopt(&parent, getpid(), on_exit_of), "adopting");
     loop_signal_init(&loop, &signal);
     check(loop_signal_start(&signal, SIGUSR1, on_signal), "signal");
+    loop_thread = gettid();
     check(-pthread_create(&thread, NULL, look, &seconds), "thread");
     return loop_run(&loop, LOOP_RUN_DEFAULT);
 }

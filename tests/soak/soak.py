@@ -146,10 +146,7 @@ def judge(samples):
 def idle_wake_ups(program, seconds=3):
     """What the program says: how often epoll_wait() returned; or why it cannot say."""
     words = [program, 'idle', str(seconds)]
-    try:
-        idle = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=seconds + 30)
-    except subprocess.TimeoutExpired:
-        return 'no answer'
+    idle = subprocess.run(words, stdout=subprocess.PIPE, text=True)
     return idle.stdout.strip() or f'status {idle.returncode}'
 
 

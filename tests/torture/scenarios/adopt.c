@@ -16,7 +16,8 @@ static struct loop_tcp tcp;
 static struct loop_udp udp;
 static struct loop_write writing;
 static struct loop_shutdown ending;
-static int ends[2], tcp_fd, udp_fd;
+static int ends[2], tcp_fd, udp_fd, deaf_fd;
+static struct loop_address nobody;
 static bool in_ours, out_ours, tcp_ours, udp_ours; /* and not the library's */
 static bool was_read, refused;
 static size_t got;
@@ -76,13 +77,23 @@ static void on_recv(struct loop_udp *handle, ssize_t size, void *bytes,
     shut(&handle->handle);
 }
 
-/* Port 9 of this machine: nobody is there, and the network says so. */
+/* A port of this machine whose socket hears itself alone: for others nobody is there, and the
+ * network says so. */
+static void open_deaf(void)
+{
+    nobody = (struct loop_address){.size = sizeof(nobody.ip4)};
+    nobody.ip4 = (struct sockaddr_in){.sin_family = AF_INET};
+    nobody.ip4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    deaf_fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+    must(bind(deaf_fd, &nobody.any, nobody.size));
+    must(getsockname(deaf_fd, &nobody.any, &nobody.size));
+    must(connect(deaf_fd, &nobody.any, nobody.size));
+}
+
 static void start_udp(struct loop *loop)
 {
-    struct loop_address nobody;
     struct loop_buf word = {"anybody?", 8};
     loop_udp_init(loop, &udp);
-    ok(loop_address_parse(&nobody, "127.0.0.1", 9));
     udp_ours = !ok(loop_udp_open(&udp, udp_fd));
     if (!udp_ours && ok(loop_udp_connect(&udp, &nobody)) && ok(loop_udp_recv_start(&udp, on_recv)))
         ok(loop_udp_try_send(&udp, &word, 1, NULL));
@@ -106,6 +117,7 @@ static void start(struct loop *loop)
     must(pipe2(ends, 0));
     tcp_fd = must(socket(AF_INET, SOCK_STREAM, 0));
     udp_fd = must(socket(AF_INET, SOCK_DGRAM, 0));
+    open_deaf();
     start_pipes(loop);
     start_udp(loop);
     start_tcp(loop);
@@ -128,6 +140,7 @@ static void clean(void)
         close(tcp_fd);
     if (udp_ours)
         close(udp_fd);
+    close(deaf_fd);
 }
 
 const struct scenario adopt_scenario = {
