@@ -4,11 +4,12 @@
  *         for i in 1 2 3 5 6; do echo "pump $i 20.5" | nc -u -w0 127.0.0.1 7047; sleep 1; done
  *     ./run example telemetry 8000         another port; 0 lets the kernel choose
  *     ./run example telemetry --idle 3     ends after three seconds in which nothing came
+ *     ./run example telemetry --count 5    ends after five datagrams
  *
  * A device sends a line with its name, a number that it counts up, and its reading, once a second
  * or so. Expect a line each second: how many datagrams came from how many devices, how many are
- * missing by their numbers, and how many could not be read; and at the end, with --idle, the
- * devices. Without it Ctrl-C ends the program.
+ * missing by their numbers, and how many could not be read; and at the end the devices. Without
+ * --idle and --count Ctrl-C ends the program.
  *
  * UDP loses what nobody has room for, so the numbers are the only way to know; one that comes late,
  * behind its successors, was counted as lost and is taken off again. loop_udp_set_batch() takes
@@ -40,6 +41,7 @@ struct sink {
     unsigned device_count;
     unsigned received, lost, unreadable; /* since the start */
     long idle, idle_max;                 /* seconds; 0: no end */
+    long count_max;                      /* datagrams; 0: no end */
     unsigned seen;                       /* datagrams until the second before */
 };
 
@@ -91,6 +93,28 @@ static bool take(struct sink *sink, const char *line)
     return true;
 }
 
+static void finish(struct sink *sink)
+{
+    for (size_t i = 0; i < DEVICES_MAX; i++) {
+        const struct device *device = &sink->devices[i];
+        if (*device->name)
+            printf("%s: %u received, %u lost, last reading %g\n", device->name, device->received,
+                   device->lost, device->reading);
+    }
+    loop_timer_stop(&sink->second);
+    loop_close(&sink->udp.handle, NULL);
+}
+
+static void tell(struct sink *sink)
+{
+    unsigned fresh = sink->received - sink->seen;
+    sink->seen = sink->received;
+    sink->idle = fresh > 0 ? 0 : sink->idle + 1;
+    printf("%u this second; %u from %u devices, %u lost, %u unreadable\n", fresh, sink->received,
+           sink->device_count, sink->lost, sink->unreadable);
+    fflush(stdout);
+}
+
 static void on_datagram(struct loop_udp *udp, ssize_t size, void *bytes,
                         const struct loop_address *from, unsigned flags)
 {
@@ -105,29 +129,16 @@ static void on_datagram(struct loop_udp *udp, ssize_t size, void *bytes,
     memcpy(line, bytes, (size_t)size); /* the batch cuts at LINE_SIZE_MAX */
     if (flags & LOOP_UDP_TRUNCATED || !take(sink, line))
         sink->unreadable++;
-}
-
-static void finish(struct sink *sink)
-{
-    for (size_t i = 0; i < DEVICES_MAX; i++) {
-        const struct device *device = &sink->devices[i];
-        if (*device->name)
-            printf("%s: %u received, %u lost, last reading %g\n", device->name, device->received,
-                   device->lost, device->reading);
-    }
-    loop_timer_stop(&sink->second);
-    loop_close(&sink->udp.handle, NULL);
+    if (sink->count_max == 0 || sink->received < sink->count_max)
+        return;
+    tell(sink);
+    finish(sink);
 }
 
 static void on_second(struct loop_timer *timer)
 {
     struct sink *sink = loop_container_of(timer, struct sink, second);
-    unsigned fresh = sink->received - sink->seen;
-    sink->seen = sink->received;
-    sink->idle = fresh > 0 ? 0 : sink->idle + 1;
-    printf("%u this second; %u from %u devices, %u lost, %u unreadable\n", fresh, sink->received,
-           sink->device_count, sink->lost, sink->unreadable);
-    fflush(stdout);
+    tell(sink);
     if (sink->idle_max > 0 && sink->idle >= sink->idle_max)
         finish(sink);
 }
@@ -170,7 +181,7 @@ static long number(const char *text, long max)
 
 static int print_usage(FILE *file)
 {
-    fprintf(file, "usage: telemetry [PORT] [--idle SECONDS]\n");
+    fprintf(file, "usage: telemetry [PORT] [--idle SECONDS] [--count DATAGRAMS]\n");
     return file == stdout ? EXIT_SUCCESS : 2;
 }
 
@@ -194,19 +205,20 @@ static int serve(struct sink *sink, uint16_t port)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"idle", required_argument, NULL, 'i'},
+                                            {"count", required_argument, NULL, 'c'},
                                             {"help", no_argument, NULL, 'h'},
                                             {0}};
     static struct sink sink;
     long port = 7047;
     int option;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option != 'i')
+        if (option != 'i' && option != 'c')
             return print_usage(option == 'h' ? stdout : stderr);
-        sink.idle_max = number(optarg, 86400);
+        *(option == 'i' ? &sink.idle_max : &sink.count_max) = number(optarg, 86400);
     }
     if (optind < argc)
         port = number(argv[optind++], UINT16_MAX);
-    if (optind < argc || port < 0 || sink.idle_max < 0)
+    if (optind < argc || port < 0 || sink.idle_max < 0 || sink.count_max < 0)
         return print_usage(stderr);
     return serve(&sink, (uint16_t)port);
 }

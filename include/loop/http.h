@@ -68,6 +68,7 @@ struct loop_http_limits {
     uint64_t body_bytes;     /* 1 MiB, then 413: loop_http_limit_body() for one request */
     uint64_t head_ns;        /* from the first byte of a head to its end: 10 s, then 408 */
     uint64_t keep_alive_ns;  /* between two requests: 5 s, then the connection is closed */
+    uint64_t last_call_ns;   /* the same once the server closes: 0.5 s */
     uint64_t body_rate;      /* bytes a second that a body must bring on average: 256 */
     uint64_t body_grace_ns;  /* before that is asked: 10 s */
     uint64_t write_stall_ns; /* without the peer taking a byte: 30 s, then a reset */
@@ -176,7 +177,7 @@ LOOP_API int loop_http_listen_fd(struct loop_http_server *server, int fd);
 LOOP_API uint16_t loop_http_server_port(const struct loop_http_server *server);
 
 /* Listens no more, lets what is under way end, and says "Connection: close" in the responses.
- * Connections that wait for a request are closed after half a second more, since one may be on its
+ * Connections that wait for a request are closed after last_call_ns more, since one may be on its
  * way, and would be lost. Event streams (loop/http/events.h) end at once, and WebSockets are closed
  * with 1001. What is left after grace_ns is reset. cb (may be NULL) comes when all connections are
  * closed, all responses ended, and all WebSockets told. Called again, it can only shorten the time

@@ -24,6 +24,7 @@ import tempfile
 import threading
 
 SOURCE, BUILD, WHAT = sys.argv[1:4]
+CURL = ['curl', '-q', '--noproxy', '*']  # whatever proxies and settings there are for others
 TESTS = {'examples': [], 'readme': []}
 
 
@@ -126,7 +127,7 @@ def node_is_answered_by_the_time_server():
 
 @test
 def the_telemetry_sink_counts_what_was_lost():
-    sink, address = udp_server('12_telemetry', '--idle', '1')
+    sink, address = udp_server('12_telemetry', '--count', '9')
     with sink, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
         for number in 1, 2, 5, 4, 6:
             device.sendto(f'pump {number} 20.5'.encode(), address)
@@ -137,6 +138,8 @@ def the_telemetry_sink_counts_what_was_lost():
     expect('9 from 2 devices, 1 lost, 3 unreadable\n' in out, out)
     expect('pump: 5 received, 1 lost, last reading 20.5\n' in out, out)
     expect('fan: 1 received, 0 lost, last reading 1000\n' in out, out)
+    code, out, _ = example('12_telemetry', '0', '--idle', '1')
+    expect(code == 0 and out.endswith('0 this second; 0 from 0 devices, 0 lost, 0 unreadable\n'), out)
 
 
 @test
@@ -423,14 +426,11 @@ def echo_gives_back_what_programs_nobody_here_wrote_send():
     with Server('06_echo', '0') as server:
         words = {'nc': ['nc', '-N', '127.0.0.1', server.port],
                  'socat': ['socat', '-', f'TCP:127.0.0.1:{server.port}'],
-                 'curl': ['curl', '-sN', f'telnet://127.0.0.1:{server.port}'],
                  'node': ['node', '-e', f"""
                     const peer = require('net').connect({server.port}, '127.0.0.1');
                     peer.pipe(process.stdout);
                     process.stdin.pipe(peer);"""]}
         for name in clients(*words):
-            if name == 'curl':  # it does not say that it has ended: we would wait for the idle end
-                continue
             code, out, err = run(words[name], input='one\ntwo\n')
             expect(code == 0 and out == 'one\ntwo\n', f'{name}: {out}{err}')
 
@@ -438,17 +438,22 @@ def echo_gives_back_what_programs_nobody_here_wrote_send():
 @test
 def echo_shows_a_silent_client_the_door():
     with Server('06_echo', '0', '--idle', '1') as server, server.connect() as peer:
-        peer.sendall(b'hello')
-        expect(received(peer) == b'hello', 'something else than hello')
+        expect(received(peer) == b'', 'an answer to nothing')
         expect(server.line() == 'a silent client is shown the door\n', 'it does not say so')
 
 
 @test
-def curl_talks_to_echo_until_it_is_shown_the_door():
-    if clients('curl'):
-        with Server('06_echo', '0', '--idle', '1') as server:
-            code, out, err = run(['curl', '-sN', f'telnet://127.0.0.1:{server.port}'], input='hi\n')
-            expect(out == 'hi\n', f'{code} {out}{err}')
+def curl_talks_to_echo():
+    if not clients('curl'):
+        return
+    with Server('06_echo', '0') as server:
+        command = [*CURL, '-sN', f'telnet://127.0.0.1:{server.port}']
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as curl:
+            curl.stdin.write(b'hi\n')
+            curl.stdin.flush()
+            heard = curl.stdout.read(3)
+            curl.kill()  # it does not say that it has ended
+        expect(heard == b'hi\n', heard)
 
 
 @test
@@ -517,17 +522,14 @@ def chat_drops_a_client_that_does_not_read_and_no_other():
         text = (b'x' * 500 + b'\n') * 100
         left = b'guest1 has left'
         heard = b''
-        reader.settimeout(0.001)
         while left not in heard and sent < 200 << 20:
             talker.sendall(text)
             sent += len(text)
-            try:
-                while True:
-                    heard = heard[-1000:] + reader.recv(1 << 20)
-                    if left in heard:
-                        break
-            except TimeoutError:
-                pass
+            heard = heard.rpartition(b'\n')[2]
+            while heard.count(b'\n') < 100:  # so that never much waits for this one
+                piece = reader.recv(1 << 20)
+                expect(piece, 'the reader was dropped')
+                heard += piece
         expect(left in heard, 'the slow one was not dropped')
         slow.settimeout(30)
         talker.settimeout(30)
@@ -573,7 +575,7 @@ def curl_and_a_web_server_talk_through_the_proxy():
         web = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         port = re.search(r'port (\d+)', web.stdout.readline())[1]
         with web, Server('08_proxy', '0', f'127.0.0.1:{port}') as proxy:
-            code, out, err = run(['curl', '-sS', f'http://127.0.0.1:{proxy.port}/page'])
+            code, out, err = run([*CURL, '-sS', f'http://127.0.0.1:{proxy.port}/page'])
             web.kill()
         expect(code == 0 and out == 'x' * 100000, err)
 
@@ -641,9 +643,11 @@ def ports_tells_open_from_closed():
     holder, closed = closed_port()
     with holder, socket.create_server(('127.0.0.1', 0)) as listener:
         open_port = listener.getsockname()[1]
-        code, out, err = example('10_ports', '127.0.0.1', str(open_port), '--parallel', '1')
+        code, out, err = example('10_ports', '127.0.0.1', str(open_port), '--parallel', '1',
+                                 '--timeout', '3600000')
         expect((code, out) == (0, f'{open_port} open\n'), out + err)
-        code, out, err = example('10_ports', 'localhost', str(closed), str(open_port))
+        code, out, err = example('10_ports', 'localhost', str(closed), str(open_port),
+                                 '--timeout', '3600000')
         expect((code, out) == (1, f'{closed} closed\n{open_port} open\n'), out + err)
 
 
@@ -668,8 +672,9 @@ def the_prime_server_answers_while_it_computes():
             answers = sorted(line_of(peer) for _ in range(4))
             expect(answers == ['1 is not prime', '7 is prime', '8 is not prime',
                                'a number has 1 to 19 digits'], answers)
-            beat = server.line()
-            expect(re.match(r'[01] questions with the pool, [34] answered; heartbeat', beat), beat)
+            while not re.match(r'[01] questions with the pool, [34] answered; heartbeat',
+                               beat := server.line()):
+                expect(re.match(r'\d+ questions with the pool, [0-2] answered', beat), beat)
         while not server.line().startswith('0 questions'):
             pass  # the client has gone: its question is answered or given up
         with server.connect() as peer:

@@ -10,6 +10,7 @@
 #define ASKING_H
 
 #include "../test.h"
+#include "loopback.h"
 
 #include "loop/http.h"
 
@@ -104,12 +105,14 @@ static void begin_asking(void **state, loop_http_request_cb on_request)
     const struct loop_http_options options = {.on_request = on_request};
     assert_int_equal(0, loop_http_server_init(asking.loop, &asking.server, &options));
     assert_int_equal(0, loop_http_listen(&asking.server, "127.0.0.1", 0, 0));
+    loopback_begin(asking.loop);
 }
 
 static void end_asking(void)
 {
     loop_http_server_close(&asking.server, LOOP_NEVER, NULL);
     assert_int_equal(0, loop_run(asking.loop, LOOP_RUN_DEFAULT));
+    loopback_end();
 }
 
 /* The status of an answer. */

@@ -520,6 +520,8 @@ static void a_paused_server_has_to_wait(void **state)
     fixture.options.collect = false;
     fixture.options.on_head = loop_http_call_pause;
     assert_int_equal(0, start("/large"));
+    while (fixture.call.status == 0)
+        loop_run(fixture.loop, LOOP_RUN_ONCE);
     for (int i = 0; i < 2000; i++)
         loop_run(fixture.loop, LOOP_RUN_NOWAIT);
     assert_int_equal(200, fixture.call.status);

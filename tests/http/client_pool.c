@@ -9,6 +9,7 @@
  * A call that is kept waiting keeps the loop alive, a connection that is kept does not.
  *
  * SPDX-License-Identifier: MIT */
+#include "loopback.h"
 #include "scripted.h"
 
 #include "loop/http/client.h"
@@ -117,6 +118,7 @@ static int set_up_with(void **state, int (*set_up_loop)(void **state))
     fixture.loop = *state;
     fixture.ask = (struct loop_http_call_options){.collect = true, .on_end = on_end};
     scripted_begin(*state, answer);
+    loopback_begin(*state);
     return 0;
 }
 
@@ -134,6 +136,7 @@ static int tear_down(void **state)
 {
     loop_http_client_close(&fixture.client, NULL);
     scripted_end();
+    loopback_end();
     assert_int_equal(0, fixture.client.stats.connections);
     return teardown(state);
 }
@@ -264,18 +267,19 @@ static void calls_go_in_the_order_of_their_start(void **state)
 static void no_origin_holds_what_others_wait_for(void **state)
 {
     char other[64];
+    struct loop_address address;
+    struct loop_tcp everywhere;
     (void)state;
     fixture.options.connections = 1;
     begin();
+    loop_tcp_init(fixture.loop, &everywhere);
+    assert_int_equal(0, loop_address_parse(&address, "0.0.0.0", 0));
+    assert_int_equal(0, loop_tcp_bind(&everywhere, &address, 0));
+    assert_int_equal(0, loop_listen(&everywhere.stream, 100, on_peer));
+    assert_int_equal(0, loop_tcp_local(&everywhere, &address));
+    loop_unref(&everywhere.handle);
+    scripted.port = loop_address_port(&address);
     snprintf(other, sizeof(other), "http://127.0.0.2:%u/", scripted.port);
-    loop_close(&scripted.listener.handle, NULL);
-    settle();
-    struct loop_address address;
-    loop_tcp_init(fixture.loop, &scripted.listener);
-    assert_int_equal(0, loop_address_parse(&address, "0.0.0.0", scripted.port));
-    assert_int_equal(0, loop_tcp_bind(&scripted.listener, &address, 0));
-    assert_int_equal(0, loop_listen(&scripted.listener.stream, 100, on_peer));
-    loop_unref(&scripted.listener.handle);
     for (int i = 0; i < 6; i++) {
         fixture.ask.url = i % 2 ? other : scripted_url("/");
         assert_int_equal(0, loop_http_call_start(&fixture.client, &fixture.calls[i], &fixture.ask));
@@ -286,6 +290,8 @@ static void no_origin_holds_what_others_wait_for(void **state)
     }
     assert_said("0:200 1:200 2:200 3:200 4:200 5:200");
     assert_int_equal(6, fixture.client.stats.opened);
+    loop_close(&everywhere.handle, NULL);
+    settle();
 }
 
 static void only_so_many_wait(void **state)
@@ -320,9 +326,11 @@ static void the_end_of_a_kept_connection_is_noticed(void **state)
     assert_int_equal(0, fixture.client.stats.retried);
 }
 
+/* By then all has come that the server has said, and whether it has closed. */
 static void on_end_ask_again(struct loop_http_call *call, int status)
 {
     on_end(call, status);
+    let_arrive();
     if (number_of(call) == 0)
         assert_int_equal(0, start(1, "/"));
 }
@@ -446,10 +454,12 @@ static void an_answer_that_nobody_asked_for_is_nobody_s(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(0, start(i, "/"));
         run_until_over(i);
+        let_arrive();
         assert_int_equal(2, fixture.calls[i].body_read);
     }
     assert_said("0:200 1:200 2:200");
     peer_send(&scripted.peers[1], "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    let_arrive();
     assert_int_equal(0, start(3, "/"));
     run_until_over(3);
     assert_int_equal(2, fixture.calls[3].body_read);

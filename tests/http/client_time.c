@@ -10,6 +10,7 @@
  * and what is allowed; on the real one where something must, for that does not depend on when.
  *
  * SPDX-License-Identifier: MIT */
+#include "loopback.h"
 #include "scripted.h"
 
 #include "loop/http/client.h"
@@ -101,6 +102,7 @@ static void begin(struct loop *loop)
     loop_timer_init(loop, &fixture.timer);
     fixture.big = calloc(1, BIG);
     scripted_begin(loop, say_nothing);
+    loopback_begin(loop);
 }
 
 static int set_up_virtual(void **state)
@@ -122,6 +124,7 @@ static int set_up_real(void **state)
 static int tear_down(void **state)
 {
     scripted_end();
+    loopback_end();
     free(fixture.big);
     return teardown(state);
 }

@@ -13,6 +13,7 @@
  *
  * SPDX-License-Identifier: MIT */
 #include "../test.h"
+#include "loopback.h"
 
 #include "loop/http/events.h"
 
@@ -54,6 +55,7 @@ static void on_closed(struct loop_http_server *server)
 {
     (void)server;
     fixture.closed = true;
+    loopback_end();
 }
 
 static void on_log(struct loop_http_server *server, const struct loop_http_request *req, int error)
@@ -76,6 +78,7 @@ static void begin(void **state, struct loop_http_events_options options, bool co
     assert_int_equal(0, loop_http_events_init(fixture.loop, &fixture.events, &options));
     assert_int_equal(0, loop_http_server_init(fixture.loop, &fixture.server, &server_options));
     assert_int_equal(0, loop_http_listen(&fixture.server, "127.0.0.1", 0, 0));
+    loopback_begin(fixture.loop);
 }
 
 static void end(void)

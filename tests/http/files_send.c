@@ -415,8 +415,9 @@ static void fetch_by_curl(struct loop *loop, const char *name, const char *to)
     char url[64];
     snprintf(url, sizeof(url), "https://127.0.0.1:%u/%s", loop_http_server_port(&here.server),
              name);
-    const char *const args[] = {"curl", "-s", "--http1.1", "--cacert", certs_path("ca.pem"),
-                                "-o",   to,   url,         NULL};
+    const char *const args[] = {"curl", "-q",        "-s",       "--noproxy",
+                                "*",    "--http1.1", "--cacert", certs_path("ca.pem"),
+                                "-o",   to,          url,        NULL};
     const struct loop_process_options options = {.file = "curl", .args = args};
     struct loop_process process;
     loop_process_init(loop, &process);

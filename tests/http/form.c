@@ -209,8 +209,7 @@ static void parts_that_are_none_are_answered(void **state)
         asking.hang_up = true;
         ask_at(60);
         asking.hang_up = false;
-        loop_http_server_close(&asking.server, LOOP_NEVER, NULL);
-        loop_run(asking.loop, LOOP_RUN_DEFAULT);
+        end_asking();
         assert_said("EPIPE");
         begin_asking((void *[]){asking.loop}, on_parts_request);
     }

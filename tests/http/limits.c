@@ -2,12 +2,15 @@
  *
  * A head may have so many bytes, headers and bytes of target, and no more: 431 or 414. A body may
  * have so many bytes: 413, or -EFBIG to who reads it. A head has an absolute time, which bytes that
- * drip do not lengthen: 408; a connection may be idle for so long; a body must come at so many
- * bytes a second once its grace is over, but only while somebody reads it. A peer that takes
- * nothing of what waits for it is cut off. Connections beyond the limit wait in the kernel and are
- * served when another goes, and each may bring so many requests.
+ * drip do not lengthen: 408; a connection may be idle for so long, and for less once the server
+ * closes; a body must come at so many bytes a second once its grace is over, but only while
+ * somebody reads it. A peer that takes nothing of what waits for it is cut off. Connections beyond
+ * the limit wait in the kernel and are served when another goes, and each may bring so many
+ * requests.
  *
- * The clock is virtual, so that a time is exactly that time.
+ * The clock is virtual, so that a time is exactly that time. Peers that take nothing, or little,
+ * are on a unix-domain socket, where what they have not read is known at once: over TCP the kernel
+ * acknowledges in its own time, which is not virtual.
  *
  * SPDX-License-Identifier: MIT */
 #include "server.h"
@@ -15,6 +18,8 @@
 #include "loop/websocket.h"
 
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static struct loop_http_request *asked;
 
@@ -307,32 +312,44 @@ static void write_much(struct loop_http_request *req, struct loop_http_response 
     assert_int_equal(1, loop_http_write(res, much, sizeof(much)));
 }
 
+/* On a unix-domain socket: returns its descriptor. It reads when the test does, and has asked. */
+static int open_near_peer(void)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    socklen_t size = sizeof(path);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(0, bind(listener, (struct sockaddr *)&path, sizeof(sa_family_t)));
+    assert_int_equal(0, getsockname(listener, (struct sockaddr *)&path, &size));
+    assert_int_equal(0, loop_http_listen_fd(&server, listener));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(0, connect(fd, (struct sockaddr *)&path, size));
+    assert_int_equal(sizeof(request) - 1, send(fd, request, sizeof(request) - 1, 0));
+    settle();
+    return fd;
+}
+
 static void a_peer_that_takes_nothing_is_cut_off(void **state)
 {
-    struct peer peer;
     open_limited(state, write_much, (struct loop_http_limits){.write_stall_ns = 6 * LOOP_SEC});
-    peer_open(&peer);
-    loop_read_stop(&peer.tcp.stream);
-    peer_send(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    settle();
+    int fd = open_near_peer();
     uint64_t begun_ns = loop_now(loop);
     while (server.stats.connections > 0)
         loop_run(loop, LOOP_RUN_ONCE);
     assert_int_equal(6 * LOOP_SEC, loop_now(loop) - begun_ns);
     assert_said("gone");
     assert_int_equal(1, server.stats.timed_out);
-    peer_close(&peer);
+    close(fd);
     close_server();
 }
-
-static char bytes[1 << 20];
 
 /* As much as it takes until some waits. */
 static void write_until_it_waits(struct loop_http_response *res)
 {
+    static const char piece[4096];
     int status = 0;
-    for (int i = 0; i < 64 && status == 0; i++) {
-        status = loop_http_write(res, bytes, sizeof(bytes));
+    while (status == 0) {
+        status = loop_http_write(res, piece, sizeof(piece));
         settle();
     }
     assert_int_equal(1, status);
@@ -341,12 +358,8 @@ static void write_until_it_waits(struct loop_http_response *res)
 /* Long after the request, when no timer of its connection is left. */
 static void a_peer_that_stops_taking_later_is_cut_off_as_well(void **state)
 {
-    struct peer peer;
     open_limited(state, hold, (struct loop_http_limits){.write_stall_ns = 6 * LOOP_SEC});
-    peer_open(&peer);
-    peer_send(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    settle();
-    loop_read_stop(&peer.tcp.stream);
+    int fd = open_near_peer();
     loop_http_on_close(asked->response, on_gone);
     pass(100 * LOOP_SEC);
     uint64_t begun_ns = loop_now(loop);
@@ -358,25 +371,21 @@ static void a_peer_that_stops_taking_later_is_cut_off_as_well(void **state)
     assert_int_equal(0, server.stats.connections);
     assert_int_equal(6 * LOOP_SEC, loop_now(loop) - begun_ns);
     assert_said("gone");
-    peer_close(&peer);
+    close(fd);
     close_server();
 }
 
 /* Less than what the kernel calls room, out of its buffer. */
 static void a_peer_that_takes_little_is_not_cut_off(void **state)
 {
-    struct peer peer;
-    const int size = 128 * 1024; /* of its buffer, which would grow otherwise */
-    open_limited(state, write_much, (struct loop_http_limits){.write_stall_ns = 6 * LOOP_SEC});
-    peer_open(&peer);
-    int fd = loop_stream_fd(&peer.tcp.stream);
-    assert_int_equal(0, setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)));
-    loop_read_stop(&peer.tcp.stream);
-    peer_send(&peer, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    settle();
+    char bytes[8192];
+    open_limited(state, hold, (struct loop_http_limits){.write_stall_ns = 6 * LOOP_SEC});
+    int fd = open_near_peer();
+    loop_http_on_close(asked->response, on_gone);
+    write_until_it_waits(asked->response);
     for (int i = 0; i < 5; i++) {
         pass(4 * LOOP_SEC);
-        assert_true(recv(fd, bytes, sizeof(bytes), 0) > 0);
+        assert_true(recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0);
         settle();
         assert_int_equal(1, server.stats.connections);
     }
@@ -384,8 +393,41 @@ static void a_peer_that_takes_little_is_not_cut_off(void **state)
     settle();
     assert_int_equal(0, server.stats.connections);
     assert_said("gone");
-    peer_close(&peer);
+    close(fd);
     close_server();
+}
+
+/* What has come to it, and nothing more. */
+static const char *near_peer_heard(int fd)
+{
+    static char text[1000];
+    ssize_t size = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+    text[size > 0 ? size : 0] = '\0';
+    return text;
+}
+
+static void a_server_that_closes_has_a_last_call(void **state)
+{
+    static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    open_limited(state, collect, (struct loop_http_limits){.last_call_ns = 3 * LOOP_SEC});
+    int silent = open_near_peer(), late = open_near_peer();
+    assert_null(strstr(near_peer_heard(silent), "close"));
+    assert_null(strstr(near_peer_heard(late), "close"));
+    uint64_t begun_ns = loop_now(loop);
+    loop_http_server_close(&server, LOOP_NEVER, on_server_closed);
+    pass(3 * LOOP_SEC - 1);
+    assert_int_equal(2, server.stats.connections);
+    assert_int_equal(sizeof(request) - 1, send(late, request, sizeof(request) - 1, 0));
+    settle();
+    assert_non_null(strstr(near_peer_heard(late), "Connection: close\r\n\r\n<0>"));
+    assert_int_equal(1, server.stats.connections);
+    while (!server_closed)
+        loop_run(loop, LOOP_RUN_ONCE);
+    assert_int_equal(3 * LOOP_SEC, loop_now(loop) - begun_ns);
+    assert_int_equal(0, recv(silent, &(char){0}, 1, MSG_DONTWAIT));
+    said();
+    close(silent);
+    close(late);
 }
 
 static void a_time_may_be_without_end(void **state)
@@ -529,6 +571,7 @@ static const struct CMUnitTest tests[] = {
     virtual_test(a_peer_that_takes_nothing_is_cut_off),
     virtual_test(a_peer_that_stops_taking_later_is_cut_off_as_well),
     virtual_test(a_peer_that_takes_little_is_not_cut_off),
+    virtual_test(a_server_that_closes_has_a_last_call),
     virtual_test(a_time_may_be_without_end),
     virtual_test(connections_over_the_limit_wait_in_the_kernel),
     virtual_test(what_speaks_another_protocol_by_now_counts_as_well),

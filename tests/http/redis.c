@@ -560,7 +560,7 @@ static void a_port_that_nobody_listens_on_is_told(void **state)
 {
     (void)state;
     fixture.options.path = NULL;
-    fixture.options.host = "localhost";
+    fixture.options.host = "127.0.0.1"; /* localhost may be ::1, too, and that not there */
     fixture.options.port = 1;
     fixture.stop_at_downs = 3;
     open_redis();

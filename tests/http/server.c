@@ -1034,6 +1034,7 @@ static void a_server_listens_on_paths_and_on_sockets_of_others(void **state)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     loop = *state;
     server_closed = false;
+    loopback_begin(loop);
     handler = end_with_peer;
     asked_count = 0;
     const struct loop_http_options options = {.on_request = on_request};

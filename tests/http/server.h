@@ -3,13 +3,14 @@
  * A peer is a connection of its own on the same loop. peer_send() gives bytes, expect() runs the
  * loop until the peer has got a text, expect_end() until the server has closed: 0 is an orderly
  * end, else the error. settle() gives everybody time to do what they will do without being asked:
- * on the loopback bytes arrive at once, so a few turns are enough.
+ * on the loopback bytes arrive at once, as long as the server is open, so a few turns are enough.
  *
  * SPDX-License-Identifier: MIT */
 #ifndef HTTP_SERVER_H
 #define HTTP_SERVER_H
 
 #include "../test.h"
+#include "loopback.h"
 
 #include "loop/http.h"
 
@@ -38,12 +39,14 @@ static void on_server_closed(struct loop_http_server *closed)
     assert_ptr_equal(&server, closed);
     assert_false(server_closed);
     server_closed = true;
+    loopback_end();
 }
 
 static inline void open_server_with(void **state, const struct loop_http_options *options)
 {
     loop = *state;
     server_closed = false;
+    loopback_begin(loop);
     assert_int_equal(0, loop_http_server_init(loop, &server, options));
     assert_int_equal(0, loop_http_listen(&server, "127.0.0.1", 0, 0));
 }

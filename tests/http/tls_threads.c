@@ -87,20 +87,17 @@ static void contexts_are_shared_by_threads(void **state)
     (void)state;
     pthread_t threads[2];
     unsigned done[2] = {0, 0};
-    unsigned reloads = 0;
     running = 2;
     for (int i = 0; i < 2; i++)
         assert_int_equal(0, pthread_create(&threads[i], NULL, shake_hands, &done[i]));
-    while (__atomic_load_n(&running, __ATOMIC_RELAXED) > 0) {
+    do {
         assert_int_equal(0, loop_tls_context_reload(server_context, NULL, 0));
         assert_int_equal(0, loop_tls_context_reload(client_context, NULL, 0));
-        reloads++;
-    }
+    } while (__atomic_load_n(&running, __ATOMIC_RELAXED) > 0);
     for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(2 * HANDSHAKES, done[i]);
     }
-    assert_true(reloads > 0);
 }
 
 int main(void)

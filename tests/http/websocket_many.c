@@ -6,6 +6,8 @@
  * must have heard its own number, then the message to all, and nothing else, and every closing must
  * be clean on both sides.
  *
+ * Neither side has limits of time, since who is slow here is the machine.
+ *
  * LOOP_TEST_CLIENTS says how many; fewer come if the process may not have so many descriptors.
  *
  * SPDX-License-Identifier: MIT */
@@ -71,7 +73,11 @@ static void start_next(void)
 {
     static const struct loop_websocket_options options = {.on_open = say_number,
                                                           .on_message = hear,
-                                                          .on_close = count_closed};
+                                                          .on_close = count_closed,
+                                                          .ping_ns = LOOP_NEVER,
+                                                          .stall_ns = LOOP_NEVER,
+                                                          .close_ns = LOOP_NEVER,
+                                                          .open_ns = LOOP_NEVER};
     if (started == clients)
         return;
     if (loop_websocket_connect(&crowd_loop, &crowd[started++].ws, url, &options) < 0)
@@ -116,14 +122,17 @@ static void let_go(struct loop_websocket *ws, unsigned code, const char *reason)
     farewells += code == 1000 && ws->error == 0;
     free(ws);
     if (farewells == clients)
-        loop_http_server_close(&server, LOOP_SEC, NULL);
+        loop_http_server_close(&server, LOOP_NEVER, NULL);
 }
 
 static void on_request(struct loop_http_request *req, struct loop_http_response *res)
 {
     static const struct loop_websocket_options options = {.on_open = join,
                                                           .on_message = echo,
-                                                          .on_close = let_go};
+                                                          .on_close = let_go,
+                                                          .ping_ns = LOOP_NEVER,
+                                                          .stall_ns = LOOP_NEVER,
+                                                          .close_ns = LOOP_NEVER};
     struct loop_websocket *ws = calloc(1, sizeof(*ws));
     (void)req;
     if (!ws || loop_websocket_accept(res, ws, &options) < 0)
@@ -146,7 +155,9 @@ static unsigned count_clients(void)
 static void ten_thousand_are_echoed_told_and_let_go(void **state)
 {
     const struct loop_http_options options = {.on_request = on_request,
-                                              .limits.connections = CLIENTS + 1};
+                                              .limits = {.connections = CLIENTS + 1,
+                                                         .head_ns = LOOP_NEVER,
+                                                         .write_stall_ns = LOOP_NEVER}};
     int status;
     clients = count_clients();
     loop_websocket_group_init(&group);

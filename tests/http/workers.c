@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define workers_test(name) cmocka_unit_test_setup_teardown(name, setup, finish)
@@ -254,6 +255,7 @@ static void on_end(struct loop_supervisor *supervisor, int status)
     loop_stop(fixture.loop);
 }
 
+/* No time limits but those that a test sets: nobody is put out for the machine's being slow. */
 static int setup(void **state)
 {
     static const struct loop_supervisor_listener listener = {.address = "127.0.0.1"};
@@ -265,7 +267,11 @@ static int setup(void **state)
                                                        .listener_count = 1,
                                                        .workers = 2,
                                                        .report = on_report,
-                                                       .on_end = on_end};
+                                                       .on_end = on_end,
+                                                       .ready_ns = LOOP_NEVER,
+                                                       .silence_ns = LOOP_NEVER,
+                                                       .drain_ns = LOOP_NEVER,
+                                                       .quick_ns = LOOP_NEVER};
     return 0;
 }
 
@@ -385,6 +391,7 @@ static void what_waits_in_the_queue_of_a_dead_worker_is_served_by_the_next(void 
     begin();
     pid_t pid = loop_supervisor_pid(&fixture.supervisor, 0);
     kill(pid, SIGSTOP);
+    assert_int_equal(0, waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WSTOPPED));
     for (size_t i = 0; i < CLIENTS; i++)
         start_client(&fixture.clients[i], "answer me\n");
     loop_run(fixture.loop, LOOP_RUN_ONCE);
@@ -403,19 +410,32 @@ static bool has_worker(pid_t pid)
            loop_supervisor_pid(&fixture.supervisor, 1) == pid;
 }
 
-/* On a machine that stalls for so long the other one is silent, too, and replaced like this one. */
+/* Runs until one hangs, whose pid is returned; if it is killed before it has said that, another. */
+static pid_t hang_one(void)
+{
+    struct client *client = &fixture.clients[0];
+    do {
+        start_client(client, "hang\n");
+        fixture.want = fixture.failed + 1;
+        loop_run(fixture.loop, LOOP_RUN_DEFAULT);
+    } while (!client->pid);
+    return client->pid;
+}
+
+/* On a machine that stalls for so long the others are silent, too, and replaced like this one; but
+ * not any more once it has been. */
 static void a_worker_that_hangs_is_replaced(void **state)
 {
     (void)state;
     fixture.options.silence_ns = 300 * LOOP_MS;
+    fixture.options.quick_max = UINT32_MAX;
     begin();
-    start_client(&fixture.clients[0], "hang\n");
-    loop_run(fixture.loop, LOOP_RUN_DEFAULT);
-    pid_t hung = fixture.clients[0].pid;
-    fixture.want = 1;
+    pid_t hung = hang_one();
+    unsigned before = fixture.failed;
     while (fixture.clients[0].open)
         loop_run(fixture.loop, LOOP_RUN_DEFAULT);
-    assert_int_equal(1, fixture.failed);
+    assert_int_equal(before + 1, fixture.failed);
+    fixture.supervisor.options.silence_ns = LOOP_NEVER;
     assert_true(fixture.supervisor.killed >= 1 && times("hangs and is killed") >= 1);
     while (fixture.supervisor.serving < 2 || has_worker(hung))
         await("is ready");
@@ -472,11 +492,12 @@ static void one_that_is_not_ready_in_time_is_killed(void **state)
     (void)state;
     setenv("WORKERS_TEST_KIND", "late", 1);
     fixture.options.workers = 1;
-    fixture.options.ready_ns = 300 * LOOP_MS;
+    fixture.options.ready_ns = 300 * LOOP_MS; /* of this one */
     assert_int_equal(0, loop_supervisor_start(fixture.loop, &fixture.supervisor, &fixture.options));
     await("is not ready in time and is killed");
     await("has died: signal 9");
     unsetenv("WORKERS_TEST_KIND");
+    fixture.supervisor.options.ready_ns = LOOP_NEVER;
     await("is ready");
     end();
 }
@@ -537,9 +558,10 @@ static void settle(void)
 static void the_sockets_of_one_given_up_are_closed_again_if_a_roll_cannot_start_it(void **state)
 {
     (void)state;
-    char program[4096] = "", path[64];
+    char program[4096] = "", path[64], folder[] = "/tmp/workers-test-XXXXXX";
     assert_true(readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
-    snprintf(path, sizeof(path), "/tmp/workers-test-%d", (int)getpid());
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/worker", folder);
     assert_int_equal(0, symlink(program, path));
     fixture.options.file = path;
     fixture.options.quick_max = 1;
@@ -549,6 +571,7 @@ static void the_sockets_of_one_given_up_are_closed_again_if_a_roll_cannot_start_
     settle();
     int before = open_descriptors();
     unlink(path);
+    rmdir(folder);
     loop_supervisor_roll(&fixture.supervisor);
     await("the old workers stay");
     assert_int_equal(1, times("worker 0 cannot be replaced"));
@@ -677,6 +700,7 @@ static void what_is_under_way_at_the_end_is_finished(void **state)
 static void who_does_not_finish_in_time_is_killed(void **state)
 {
     (void)state;
+    fixture.options.workers = 1; /* an idle one would have to be done in that time, too */
     fixture.options.drain_ns = 200 * LOOP_MS;
     begin();
     start_client(&fixture.clients[0], "ever\n");

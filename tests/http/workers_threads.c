@@ -23,8 +23,8 @@ enum { THREADS = 3, CLIENTS = 16 };
 
 struct part {
     struct loop_http_server server;
-    struct loop_timer slow;
-    struct loop_http_response *waiting;
+    struct loop_task slow;
+    struct loop_http_response *waiting; /* for the end */
 };
 
 struct client {
@@ -52,9 +52,9 @@ static struct fixture {
 
 /* --- on the threads --- */
 
-static void on_slow(struct loop_timer *timer)
+static void on_slow(struct loop_task *task)
 {
-    struct part *part = loop_container_of(timer, struct part, slow);
+    struct part *part = loop_container_of(task, struct part, slow);
     loop_http_end_text(part->waiting, "answer\n");
 }
 
@@ -66,7 +66,6 @@ static void on_request(struct loop_http_request *req, struct loop_http_response 
         return;
     }
     part->waiting = res;
-    loop_timer_start(&part->slow, 200 * LOOP_MS, 0, on_slow);
 }
 
 static int start(struct loop_thread *thread)
@@ -77,7 +76,6 @@ static int start(struct loop_thread *thread)
     if (fixture.fails_at == thread->number + 1)
         return -EXDEV;
     thread->data = part;
-    loop_timer_init(&thread->loop, &part->slow);
     int error = loop_http_server_init(&thread->loop, &part->server, &options);
     if (!error)
         error = loop_http_listen(&part->server, "127.0.0.1", fixture.port, LOOP_TCP_REUSE_PORT);
@@ -91,6 +89,8 @@ static void drain(struct loop_thread *thread)
 {
     struct part *part = thread->data;
     loop_http_server_close(&part->server, LOOP_NEVER, NULL);
+    if (part->waiting)
+        loop_immediate(&thread->loop, &part->slow, on_slow);
 }
 
 static void ask(struct loop_thread *thread, void *arg)

@@ -18,8 +18,7 @@ enum {
     SPARES_MAX = 64,         /* exchanges whose memory is kept */
 };
 
-#define LAST_CALL_NS (500 * LOOP_MS) /* for a request on its way when the server closes */
-#define LINGER_NS    (2 * LOOP_SEC)  /* for a peer to read what it was told before it is cut off */
+#define LINGER_NS (2 * LOOP_SEC) /* for a peer to read what it was told before it is cut off */
 
 enum connection_phase {
     CONNECTION_IDLE,    /* between messages */

@@ -27,7 +27,7 @@ static uint64_t idle_due(const struct loop_http_connection *conn)
     const struct loop_http_limits *limits = &conn->server->options.limits;
     uint64_t due_ns =
         later(conn->since_ns, conn->requests ? limits->keep_alive_ns : limits->head_ns);
-    uint64_t last_ns = conn->server->closed_ns + LAST_CALL_NS;
+    uint64_t last_ns = later(conn->server->closed_ns, limits->last_call_ns);
     return conn->server->closing && last_ns < due_ns ? last_ns : due_ns;
 }
 

@@ -36,6 +36,7 @@ static void set_defaults(struct loop_http_limits *limits)
         .body_bytes = 1024 * 1024,
         .head_ns = 10 * LOOP_SEC,
         .keep_alive_ns = 5 * LOOP_SEC,
+        .last_call_ns = 500 * LOOP_MS,
         .body_rate = 256,
         .body_grace_ns = 10 * LOOP_SEC,
         .write_stall_ns = 30 * LOOP_SEC,
@@ -48,6 +49,7 @@ static void set_defaults(struct loop_http_limits *limits)
     limits->body_bytes = limits->body_bytes ? limits->body_bytes : defaults.body_bytes;
     limits->head_ns = limits->head_ns ? limits->head_ns : defaults.head_ns;
     limits->keep_alive_ns = limits->keep_alive_ns ? limits->keep_alive_ns : defaults.keep_alive_ns;
+    limits->last_call_ns = limits->last_call_ns ? limits->last_call_ns : defaults.last_call_ns;
     limits->body_rate = limits->body_rate ? limits->body_rate : defaults.body_rate;
     limits->body_grace_ns = limits->body_grace_ns ? limits->body_grace_ns : defaults.body_grace_ns;
     limits->write_stall_ns =
