@@ -51,6 +51,7 @@ WORKLOADS = {
     "hello": {"libloop": "server-libloop", "nginx": "nginx", "node": "node",
               "evhttp": "server-evhttp", "limit": "server-limit"},
     **{name: {"libloop": "server-libloop-files", "nginx": "nginx"} for name in FILES},
+    "static_100k": {"libloop": "server-libloop-files", "nginx": "nginx", "limit": "server-limit"},
     "websocket": {"libloop": "server-libloop", "node": "node"},
 }
 HEADERS = {"date", "server", "content-type", "content-length"}  # that everybody sends

@@ -1,11 +1,12 @@
-/* The limit: the server as one would write it by hand for this one answer, on bare epoll and
- * llhttp.
+/* The limit: the server as one would write it by hand for one answer, on bare epoll and llhttp:
+ * the text of hello, or for static the file that is asked for first.
  *
  * Level-triggered, one recv() and one send() for an event. llhttp parses incrementally, with the
  * callbacks that a server needs: the target, names and values of headers are noted where they stand
  * in the read, their size is held to a limit, and the end of a head says whether the connection is
- * kept. The answer is one text, made anew when the second of its Date changes. Requests that come
- * together are answered together.
+ * kept. The head of the answer, with the text, is made anew when the second of its Date changes.
+ * The file is kept open, and goes by sendfile(2) behind the head. Requests that come together are
+ * answered together, but for files.
  *
  * It has no time limits and no queue of output: where the kernel does not take an answer at once,
  * or a peer speaks no HTTP, the connection is closed.
@@ -17,11 +18,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EVENTS = 1024, READ_SIZE = 65536, HEADERS_MAX = 100, HEAD_MAX = 16384, OUT_MAX = 65536 };
@@ -45,6 +49,65 @@ static char answer[512];
 static size_t answer_size;
 static time_t answer_time;
 static llhttp_settings_t settings;
+static const char *directory; /* NULL: the answer is the text */
+static int file = -1;
+static struct stat file_status;
+
+/* --- the answer --- */
+
+static void open_file(void)
+{
+    char path[4096];
+    int size = snprintf(path, sizeof path, "%s%.*s", directory, (int)target.size, target.bytes);
+    bench_require(size > 0 && (size_t)size < sizeof path, "a path");
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    bench_require(file >= 0 && fstat(file, &file_status) == 0, path);
+    answer_time = 0;
+}
+
+static void date_text(char *text, size_t room, time_t when)
+{
+    struct tm tm;
+    gmtime_r(&when, &tm);
+    strftime(text, room, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+}
+
+static void file_lines(char *lines, size_t room)
+{
+    char date[40];
+    date_text(date, sizeof date, file_status.st_mtime);
+    snprintf(lines, room, "Last-Modified: %s\r\nETag: \"%lx-%lx\"\r\nAccept-Ranges: bytes\r\n",
+             date, (unsigned long)file_status.st_mtime, (unsigned long)file_status.st_size);
+}
+
+/* Once a turn the clock is looked at. */
+static void renew_answer(void)
+{
+    time_t now = time(NULL);
+    if (now == answer_time)
+        return;
+    char date[40], lines[256] = "";
+    answer_time = now;
+    date_text(date, sizeof date, now);
+    if (file >= 0)
+        file_lines(lines, sizeof lines);
+    const char *text = directory ? "" : SERVER_TEXT;
+    size_t length = directory ? (size_t)file_status.st_size : strlen(text);
+    answer_size = (size_t)snprintf(
+        answer, sizeof answer,
+        "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: %s\r\nContent-Type: %s\r\nKeep-Alive: %s\r\n"
+        "%sContent-Length: %zu\r\n\r\n%s",
+        date, SERVER_NAME, SERVER_TYPE, SERVER_KEEP_ALIVE, lines, length, text);
+}
+
+/* How much of it has left. */
+static size_t send_file(int fd)
+{
+    off_t at = 0;
+    ssize_t size = send(fd, answer, answer_size, MSG_MORE | MSG_NOSIGNAL);
+    ssize_t sent = sendfile(fd, file, &at, (size_t)file_status.st_size);
+    return (size > 0 ? (size_t)size : 0) + (sent > 0 ? (size_t)sent : 0);
+}
 
 /* --- what llhttp calls --- */
 
@@ -88,6 +151,13 @@ static int on_message_complete(llhttp_t *parser)
     connection->head_size = 0;
     if (out_size + answer_size > OUT_MAX || !llhttp_should_keep_alive(parser))
         return HPE_USER;
+    if (directory && file < 0) {
+        open_file();
+        renew_answer();
+    }
+    if (directory)
+        return send_file(connection->fd) == answer_size + (size_t)file_status.st_size ? 0
+                                                                                      : HPE_USER;
     memcpy(out + out_size, answer, answer_size);
     out_size += answer_size;
     return 0;
@@ -147,28 +217,10 @@ static int listen_on(void)
     return fd;
 }
 
-/* Once a turn the clock is looked at. */
-static void renew_answer(void)
-{
-    time_t now = time(NULL);
-    if (now == answer_time)
-        return;
-    char date[40];
-    struct tm tm;
-    answer_time = now;
-    gmtime_r(&now, &tm);
-    strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    answer_size =
-        (size_t)snprintf(answer, sizeof answer,
-                         "HTTP/1.1 200 OK\r\nDate: %s\r\nServer: %s\r\nContent-Type: %s\r\n"
-                         "Keep-Alive: %s\r\nContent-Length: %zu\r\n\r\n%s",
-                         date, SERVER_NAME, SERVER_TYPE, SERVER_KEEP_ALIVE, sizeof SERVER_TEXT - 1,
-                         SERVER_TEXT);
-}
-
-int main(void)
+int main(int argc, char **argv)
 {
     static struct epoll_event events[EVENTS];
+    directory = argc > 2 ? argv[2] : NULL;
     llhttp_settings_init(&settings);
     settings.on_url = on_url;
     settings.on_header_field = on_header_field;
