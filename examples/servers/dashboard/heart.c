@@ -70,6 +70,6 @@ struct heart_lag heart_lag(struct heart *heart)
         return (struct heart_lag){0};
     qsort(heart->late_ns, count, sizeof(heart->late_ns[0]), compare);
     return (struct heart_lag){.median_ns = heart->late_ns[count / 2],
-                              .p99_ns = heart->late_ns[count * 99 / 100],
+                              .p99_ns = heart->late_ns[(count * 99 + 99) / 100 - 1],
                               .most_ns = heart->late_ns[count - 1]};
 }
