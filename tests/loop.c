@@ -551,9 +551,10 @@ static int run_on_one_processor(void *arg)
     (void)arg;
     int fd = mkstemp(path);
     bool hidden = fd >= 0 && write(fd, "0\n", 2) == 2 && unshare(CLONE_NEWNS) == 0 &&
-                  mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
-                  mount(path, list, NULL, MS_BIND, NULL) == 0 && sysconf(_SC_NPROCESSORS_ONLN) == 1;
+                  mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) == 0 &&
+                  mount(path, list, "", MS_BIND, NULL) == 0 && sysconf(_SC_NPROCESSORS_ONLN) == 1;
     unlink(path);
+    close(fd);
     if (!hidden)
         return 0; /* that is for root, and glibc */
     if (loop_init(&loop, &options) < 0)
