@@ -461,7 +461,7 @@ def write_sound(path, seconds):
 
 
 @test
-def a_browser_sends_plays_seeks_and_deletes_by_keyboard_alone():
+def a_browser_sends_plays_and_deletes_by_keyboard_alone():
     with serving('--file-max', '64') as (server, folder):
         write_sound(folder + '/silence.wav', 300)
         os.utime(folder + '/silence.wav', (1000, 1000))  # the newest is listed first
