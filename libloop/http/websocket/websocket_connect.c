@@ -43,13 +43,6 @@ static void release(struct websocket_dialler *dialler)
 
 /* --- the request --- */
 
-static bool token_valid(const char *token)
-{
-    static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    return *token && token[strspn(token, letters)] == '\0';
-}
-
 static bool value_valid(const char *value)
 {
     for (; *value; value++)
@@ -66,7 +59,7 @@ static bool header_valid(const struct loop_http_header *header)
     for (const char *const *at = own; *at; at++)
         if (strcasecmp(header->name, *at) == 0)
             return false;
-    return strncasecmp(header->name, "sec-websocket-", 14) != 0 && token_valid(header->name) &&
+    return strncasecmp(header->name, "sec-websocket-", 14) != 0 && is_token(header->name) &&
            header->value && value_valid(header->value);
 }
 
@@ -76,7 +69,7 @@ static bool options_valid(const struct loop_websocket_options *options, bool sec
         if (!header_valid(at))
             return false;
     for (const char *const *at = options->protocols; at && *at; at++)
-        if (!token_valid(*at))
+        if (!is_token(*at))
             return false;
     return !secure || options->tls;
 }

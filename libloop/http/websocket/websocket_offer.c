@@ -10,6 +10,7 @@
  * send then goes as it is, which each message may.
  *
  * SPDX-License-Identifier: MIT */
+#include "url/url_text.h"
 #include "websocket/websocket.h"
 
 #include <errno.h>
@@ -40,11 +41,12 @@ static void skip_gap(const char **at)
 }
 
 /* Its size; 0: there is none. */
-static size_t token_size(const char *at)
+static size_t word_size(const char *at)
 {
-    static const char letters[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
-                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    return strspn(at, letters);
+    size_t size = 0;
+    while (is_token_byte(at[size]))
+        size++;
+    return size;
 }
 
 static bool is(const char *token, size_t size, const char *name)
@@ -59,7 +61,7 @@ static bool read_quoted(const char **at, char value[VALUE_SIZE], size_t *size)
     for (++*at; **at != '"'; ++*at) {
         if (**at == '\\')
             ++*at;
-        if (token_size(*at) == 0)
+        if (word_size(*at) == 0)
             return false;
         if (*size < VALUE_SIZE)
             value[(*size)++] = **at;
@@ -75,7 +77,7 @@ static bool read_value(const char **at, char value[VALUE_SIZE], size_t *size)
     *size = 0;
     if (**at == '"')
         return read_quoted(at, value, size);
-    size_t whole = token_size(*at);
+    size_t whole = word_size(*at);
     *size = whole < VALUE_SIZE ? whole : VALUE_SIZE;
     memcpy(value, *at, *size);
     *at += whole;
@@ -108,7 +110,7 @@ static bool read_parameter(const char **at, struct extension *extension, bool re
     size_t size = 0;
     skip_gap(at);
     const char *name = *at;
-    size_t name_size = token_size(name);
+    size_t name_size = word_size(name);
     *at += name_size;
     skip_gap(at);
     bool valued = **at == '=';
@@ -133,7 +135,7 @@ static bool read_parameter(const char **at, struct extension *extension, bool re
 static bool read_extension(const char **at, struct extension *extension, bool response)
 {
     *extension = (struct extension){0};
-    size_t size = token_size(*at);
+    size_t size = word_size(*at);
     extension->known = is(*at, size, "permessage-deflate");
     *at += size;
     skip_gap(at);
