@@ -94,13 +94,10 @@ void websocket_wire_free(struct websocket_wire *wire);
  * and wire->verdict says which. */
 size_t websocket_wire_read(struct websocket_wire *wire, const char *bytes, size_t size);
 
-/* Makes a frame of bytes and writes it. What write() said. */
+/* Makes a frame of bytes and writes it; the opcode has WEBSOCKET_PACKED if they are a whole message
+ * that has been deflated. What write() said. */
 int websocket_wire_write(struct websocket_wire *wire, unsigned opcode, const void *bytes,
                          size_t size, bool ends);
-
-/* The same for a whole message that has been deflated. */
-int websocket_wire_write_packed(struct websocket_wire *wire, unsigned opcode, const void *bytes,
-                                size_t size);
 
 /* --- websocket_offer.c --- */
 

@@ -323,9 +323,10 @@ int websocket_deflate_send(struct loop_websocket *ws, enum loop_websocket_type t
     websocket_pack(&packed, bytes, size, deflate_of(ws)->bits);
     if (!packed.bytes)
         return websocket_frame(ws, type, bytes, size, true);
-    int status = websocket_fits(ws, packed.size)
-                     ? websocket_wire_write_packed(ws->wire, type, packed.bytes, packed.size)
-                     : -ENOBUFS;
+    int status = -ENOBUFS;
+    if (websocket_fits(ws, packed.size))
+        status = websocket_wire_write(ws->wire, (unsigned)type | WEBSOCKET_PACKED, packed.bytes,
+                                      packed.size, true);
     free(packed.bytes);
     return status;
 }

@@ -86,7 +86,7 @@ static void build_packed(struct frame *frame, unsigned type, const struct websoc
     struct websocket_wire *wire = websocket_wire_new(&frame_ear, frame, false, 0);
     frame->bytes = wire ? malloc(packed->size + WEBSOCKET_HEAD_MAX) : NULL;
     if (frame->bytes)
-        websocket_wire_write_packed(wire, type, packed->bytes, packed->size);
+        websocket_wire_write(wire, type | WEBSOCKET_PACKED, packed->bytes, packed->size, true);
     websocket_wire_free(wire);
 }
 

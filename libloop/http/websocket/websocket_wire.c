@@ -214,36 +214,19 @@ static int mask(uint8_t *key, size_t size, void *owner)
     return 0;
 }
 
-static int write_frame(struct websocket_wire *wire, struct wslay_frame_iocb *frame)
-{
-    wire->written = 0;
-    ssize_t status = wslay_frame_send(wire->wslay, frame);
-    return status < 0 && wire->written >= 0 ? -EIO : wire->written;
-}
-
 int websocket_wire_write(struct websocket_wire *wire, unsigned opcode, const void *bytes,
                          size_t size, bool ends)
 {
     struct wslay_frame_iocb frame = {.fin = ends,
-                                     .opcode = (uint8_t)opcode,
+                                     .rsv = opcode & WEBSOCKET_PACKED ? WSLAY_RSV1_BIT : 0,
+                                     .opcode = opcode & OPCODE,
                                      .payload_length = size,
                                      .mask = wire->client,
                                      .data = bytes,
                                      .data_length = size};
-    return write_frame(wire, &frame);
-}
-
-int websocket_wire_write_packed(struct websocket_wire *wire, unsigned opcode, const void *bytes,
-                                size_t size)
-{
-    struct wslay_frame_iocb frame = {.fin = 1,
-                                     .rsv = WSLAY_RSV1_BIT,
-                                     .opcode = (uint8_t)opcode,
-                                     .payload_length = size,
-                                     .mask = wire->client,
-                                     .data = bytes,
-                                     .data_length = size};
-    return write_frame(wire, &frame);
+    wire->written = 0;
+    ssize_t status = wslay_frame_send(wire->wslay, &frame);
+    return status < 0 && wire->written >= 0 ? -EIO : wire->written;
 }
 
 /* --- its life --- */
